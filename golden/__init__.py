@@ -1,0 +1,1 @@
+"""Bit-exact numpy model: number formats, block formats, plan, cycle model."""

@@ -1,0 +1,378 @@
+"""Cycle model: the cycle count that the RTL takes, exactly.
+
+It repeats what the registers of `rtl_gen.array` do, cycle by cycle, but keeps only what decides
+*when* something happens: counts instead of values.  The host is ideal: activations and weights
+are always there, results are always taken.  A job begins in the first cycle in which the array
+is busy.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from .kernels import KERNELS
+from .plan import Plan
+from .shape import ArrayShape
+
+__all__ = ["MAC_LATENCY", "CycleCount", "count_cycles"]
+
+MAC_LATENCY = {"packed": 3, "split": 3, "dsp48e2": 4, "dsp48e1": 4}
+"""Cycles from the operands to the visible sum; the hardware's ``latency_cycles``."""
+
+# Flags of a decoder step.
+_PUSH, _WORD, _LAST, _INDEXED, _BLOCK, _SEGMENT, _JOB = 1, 2, 4, 8, 16, 32, 64
+# Flags of an event in the queue.
+_VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
+_HEADER, _RUN, _DONE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class CycleCount:
+    """Result of the cycle model.
+
+    Attributes:
+        cycles: cycles in which the array is busy, summed over the jobs.
+        events: valued events, over engines and replays.
+        waiting_tile: engine cycles with an event at hand but no activation tile.
+        waiting_drain: engine cycles in which the lanes waited for the drain.
+        waiting_event: engine cycles without an event, the engine's job not ended.
+    """
+
+    cycles: int
+    events: int
+    waiting_tile: int
+    waiting_drain: int
+    waiting_event: int
+
+
+@numba.njit(cache=True)
+def _run(
+    step_events,
+    step_flags,
+    step_start,
+    targets,
+    target_start,
+    tile_beats,
+    m_tiles,
+    k_tiles,
+    segments,
+    group,
+    tiles,
+    beat_words,
+    index_beats,
+    values_beats,
+    queue_depth,
+    latency,
+    drain_cycles,
+    limit,
+):
+    engines = len(step_start) - 1
+    groups = engines // group
+    # Registers, one row per engine; see rtl_gen for their namesakes.
+    state = np.zeros(engines, np.int64)
+    at = step_start[:-1].copy()
+    segment_at = step_start[:-1].copy()
+    replay = np.zeros(engines, np.int64)
+    head = np.zeros((engines, 2), np.int64)
+    base = np.zeros((engines, 2), np.int64)
+    written = np.zeros((engines, 2), np.int64)
+    present = np.zeros((engines, 2), np.bool_)
+    values_hold = np.full(engines, m_tiles != 1)
+    held = np.full(engines, -1, np.int64)
+    held_flags = np.zeros(engines, np.int64)
+    found = np.zeros(engines, np.bool_)
+    found_flags = np.zeros(engines, np.int64)
+    found_segment = np.zeros(engines, np.bool_)
+    byte = np.zeros(engines, np.int64)
+    queue = np.zeros((engines, queue_depth), np.int64)
+    queue_head = np.zeros(engines, np.int64)
+    queue_size = np.zeros(engines, np.int64)
+    consumed = np.zeros(engines, np.int64)
+    line = np.zeros((engines, latency + 1), np.int64)
+    line_at = np.zeros(engines, np.int64)
+    busy = np.zeros(engines, np.bool_)
+    full = np.zeros(engines, np.bool_)
+    captured = np.zeros(engines, np.bool_)
+    captured_end = np.zeros(engines, np.bool_)
+    finished = np.zeros(engines, np.bool_)
+    active = np.zeros(groups, np.bool_)
+    chosen = np.zeros(groups, np.int64)
+    word = np.zeros(groups, np.int64)
+    sent = target_start[:-1].copy()
+    write = np.full(groups, -1, np.int64)
+    filling = 0
+    loaded = 0
+    beat = 0
+    space = True
+    turn = False
+    total_tiles = segments * m_tiles * k_tiles
+    ring_beats = (index_beats, values_beats)
+    events = 0
+    waiting_tile = 0
+    waiting_drain = 0
+    waiting_event = 0
+    left = engines
+    cycle = 0
+    while left and cycle < limit:
+        # Loader: the registers of the next cycle.
+        accept = space and not turn and filling < total_tiles
+        blocked = False
+        for e in range(engines):
+            if filling - consumed[e] == tiles:
+                blocked = True
+        next_loaded = filling
+        turn = False
+        if accept:
+            beat += 1
+            if beat == tile_beats[filling % k_tiles]:
+                beat = 0
+                filling += 1
+                turn = True
+        space = not blocked
+
+        for g in range(groups):
+            # Weight port: accept a beat if its ring has room; the previous one is written below.
+            landing = write[g]
+            write[g] = -1
+            if sent[g] < target_start[g + 1]:
+                target = targets[sent[g]]
+                e = g * group + (target >> 1)
+                r = target & 1
+                if written[e, r] - base[e, r] // beat_words < ring_beats[r] - 1:
+                    write[g] = target
+                    sent[g] += 1
+
+            # Drain.
+            leaving = -1
+            done = -1
+            if active[g]:
+                leaving = g * group + chosen[g]
+                if word[g] == drain_cycles - 1:
+                    done = leaving
+            if active[g] and done < 0:
+                word[g] += 1
+            else:
+                active[g] = False
+                word[g] = 0
+                start = chosen[g]
+                for offset in range(1, group + 1):
+                    candidate = (start + offset) % group
+                    e = g * group + candidate
+                    if full[e] and e != leaving:
+                        active[g] = True
+                        chosen[g] = candidate
+                        break
+
+            for e in range(g * group, g * group + group):
+                if finished[e]:
+                    if landing >= 0 and e == g * group + (landing >> 1):
+                        written[e, landing & 1] += 1
+                    continue
+                # Lanes.
+                slot = line_at[e]
+                due = line[e, slot]
+                closes = (due & _CLOSE) != 0
+                enable = not (closes and busy[e])
+                capture = closes and not busy[e]
+                size = queue_size[e]
+                take = False
+                if size == 0:
+                    if state[e] != _DONE:
+                        waiting_event += 1
+                elif not enable:
+                    waiting_drain += 1
+                elif loaded == consumed[e]:
+                    waiting_tile += 1
+                else:
+                    take = True
+                if enable:
+                    entry = 0
+                    if take:
+                        entry = queue[e, queue_head[e]]
+                        queue_head[e] = (queue_head[e] + 1) % queue_depth
+                        queue_size[e] -= 1
+                        events += entry & _VALUED
+                        if entry & _TILE:
+                            consumed[e] += 1
+                    line[e, slot] = entry
+                    line_at[e] = (slot + 1) % (latency + 1)
+                if captured[e]:
+                    full[e] = True
+                captured[e] = False
+                if capture:
+                    busy[e] = True
+                    captured[e] = True
+                    captured_end[e] = (due & _FINISH) != 0
+                if done == e:
+                    busy[e] = False
+                    full[e] = False
+                    if captured_end[e]:
+                        finished[e] = True
+                        left -= 1
+
+                # Source, from the queue upwards.
+                index_hold = replay[e] + 1 != m_tiles and state[e] != _DONE
+                index_used = False
+                index_rewind = False
+                values_used = False
+                values_rewind = False
+                valued = found_flags[e] & _VALUED
+                emitted = found[e] and (present[e, 1] or not valued) and size < queue_depth
+                hold_now = values_hold[e]
+                if emitted:
+                    queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = found_flags[e]
+                    queue_size[e] += 1
+                    if found_segment[e]:
+                        values_used = valued != 0 or byte[e] != 0
+                        values_rewind = True
+                        byte[e] = 0
+                        values_hold[e] = index_hold
+                    elif valued:
+                        values_used = byte[e] == 7
+                        byte[e] = (byte[e] + 1) & 7
+                scan_ready = not found[e] or emitted
+                only = held[e] <= 1
+                chunk_ready = held[e] < 0 or (scan_ready and only)
+                if scan_ready:
+                    found[e] = held[e] >= 0
+                    flags = held_flags[e]
+                    mask = _VALUED if held[e] > 0 else 0
+                    if only:
+                        mask |= flags & (_CLOSE | _TILE | _FINISH)
+                    found_flags[e] = mask
+                    found_segment[e] = only and (flags & 16) != 0
+                    if not chunk_ready:
+                        held[e] -= 1
+                if chunk_ready:
+                    held[e] = -1
+
+                if state[e] == _HEADER:
+                    if present[e, 0]:
+                        index_used = True
+                        state[e] = _RUN
+                elif state[e] == _RUN:
+                    flags = step_flags[at[e]]
+                    there = present[e, 0] or not (flags & _INDEXED)
+                    push = (flags & _PUSH) != 0
+                    if there and (chunk_ready or not push):
+                        index_used = (flags & _WORD) != 0
+                        last_replay = replay[e] + 1 == m_tiles
+                        if push:
+                            held[e] = step_events[at[e]]
+                            marks = 0
+                            if flags & _LAST:
+                                marks |= _CLOSE
+                            if flags & _BLOCK:
+                                marks |= _TILE
+                                if flags & _SEGMENT:
+                                    marks |= 16
+                                    if flags & _JOB and last_replay:
+                                        marks |= _FINISH
+                            held_flags[e] = marks
+                        at[e] += 1
+                        if flags & _BLOCK:
+                            state[e] = _HEADER
+                            if flags & _SEGMENT:
+                                index_rewind = True
+                                if last_replay:
+                                    replay[e] = 0
+                                    segment_at[e] = at[e]
+                                    if flags & _JOB:
+                                        state[e] = _DONE
+                                else:
+                                    replay[e] += 1
+                                    at[e] = segment_at[e]
+
+                # Rings.
+                for r in range(2):
+                    used = index_used if r == 0 else values_used
+                    rewind = index_rewind if r == 0 else values_rewind
+                    hold = index_hold if r == 0 else hold_now
+                    following = head[e, r] + used
+                    if rewind and hold:
+                        head[e, r] = base[e, r]
+                        present[e, r] = False
+                    else:
+                        head[e, r] = following
+                        present[e, r] = following < written[e, r] * beat_words
+                    if not hold:
+                        base[e, r] = following
+                if landing >= 0 and e == g * group + (landing >> 1):
+                    written[e, landing & 1] += 1
+        loaded = next_loaded
+        cycle += 1
+    return cycle, events, waiting_tile, waiting_drain, waiting_event, left
+
+
+def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decoder steps of one engine for one pass over all segments."""
+    kernel = KERNELS[plan.kernel]
+    blocks = plan.streams[engine].blocks
+    events, flags = [], []
+    for number, block in enumerate(blocks):
+        steps = kernel.steps(block)
+        flag = (
+            steps.push * _PUSH
+            + steps.word * _WORD
+            + steps.last * _LAST
+            + bool(steps.word.any()) * _INDEXED
+        ).astype(np.uint8)
+        flag[-1] |= _BLOCK
+        if (number + 1) % plan.k_tiles == 0:
+            flag[-1] |= _SEGMENT
+        if number == len(blocks) - 1:
+            flag[-1] |= _JOB
+        events.append(steps.events)
+        flags.append(flag)
+    return np.concatenate(events), np.concatenate(flags)
+
+
+def count_cycles(plan: Plan) -> CycleCount:
+    """Run the model on a plan.
+
+    Raises:
+        RuntimeError: the array makes no progress, which would be a defect of the plan.
+    """
+    shape: ArrayShape = plan.shape
+    steps = [_steps(plan, e) for e in range(shape.engines)]
+    starts = np.cumsum([0] + [len(s[0]) for s in steps])
+    step_events = np.concatenate([s[0] for s in steps])
+    step_flags = np.concatenate([s[1] for s in steps])
+    targets = [plan.weight_beats(g)[1] for g in range(shape.groups)]
+    target_start = np.cumsum([0] + [len(t) for t in targets])
+    tile_beats = np.array([plan.tile_beats(k) for k in range(plan.k_tiles)])
+    known: dict[int, tuple] = {}
+    totals = np.zeros(5, np.int64)
+    work = int(step_events.sum()) + 8 * len(step_events) + 64 * int(target_start[-1])
+    for job in plan.jobs:
+        size = len(job)
+        if size not in known:
+            beats = int(tile_beats.sum()) * plan.segments * size
+            result = _run(
+                step_events,
+                step_flags,
+                starts,
+                np.concatenate(targets).astype(np.int64),
+                target_start,
+                tile_beats,
+                size,
+                plan.k_tiles,
+                plan.segments,
+                shape.group,
+                shape.activation_tiles,
+                shape.words_per_beat,
+                shape.index_words // shape.words_per_beat,
+                shape.value_words // shape.words_per_beat,
+                shape.queue,
+                MAC_LATENCY[shape.mac],
+                shape.drain_cycles,
+                10_000 + 64 * (work * size + beats),
+            )
+            if result[5]:
+                raise RuntimeError(f"cycle model: {result[5]} engines make no progress")
+            known[size] = result
+        totals += np.array(known[size][:5])
+        # The last word passes four drain stages; `finished` and `busy` are registers.
+        totals[0] += 5
+    return CycleCount(*(int(t) for t in totals))

@@ -1,0 +1,69 @@
+"""The interface of a block storage format."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["CHUNK", "Kernel", "Steps"]
+
+CHUNK = 16
+"""Rows that a decoder hands to the scanner at once: one 16-bit occupancy mask."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a decoder does, cycle by cycle, when nothing holds it back.
+
+    Each array has one entry per decoder step; a step takes one cycle.
+
+    Attributes:
+        events: uint8, events that the step hands to the scanner (0 with ``push``: a close token).
+        push: bool, the step hands something over, so it needs the scanner to be ready.
+        word: bool, the step consumes an index word.
+        last: bool, the step closes a column.
+    """
+
+    events: np.ndarray
+    push: np.ndarray
+    word: np.ndarray
+    last: np.ndarray
+
+
+class Kernel(ABC):
+    """One block storage format: encoder, decoder and decoder timing."""
+
+    name: str
+    code: int
+
+    @abstractmethod
+    def encode(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Encode an int8 block.
+
+        Args:
+            block: int8, shape (depth, columns), both >= 1.
+
+        Returns:
+            index words (uint64, 1-D) and value bytes (int8, 1-D).
+        """
+
+    @abstractmethod
+    def decode(
+        self, index: np.ndarray, values: np.ndarray, depth: int, columns: int
+    ) -> np.ndarray:
+        """Inverse of `encode`; returns int8 of shape (depth, columns)."""
+
+    @abstractmethod
+    def steps(self, block: np.ndarray) -> Steps:
+        """Timing of the decoder on this block, for the cycle model."""
+
+    @abstractmethod
+    def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
+        """Event slots per column.
+
+        Args:
+            occupied: bool, shape (depth, columns).
+
+        Returns:
+            int64, shape (columns,).
+        """

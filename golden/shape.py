@@ -1,0 +1,195 @@
+"""The derived dimensions of one array, shared by the golden model, the generator and the benches.
+
+An :class:`ArrayShape` is what remains of a configuration once every ``auto`` is decided: plain
+integers, validated on construction, from which each width and depth is computed in one place.
+"""
+
+from dataclasses import dataclass, fields
+
+from golden.errors import BadInput
+
+__all__ = ["KERNELS", "MAC_KINDS", "ArrayShape", "is_power_of_two", "minimum_ring_words"]
+
+KERNELS = ("dense", "bitmap")
+"""Event sources an array can hold, in the order in which documentation lists them."""
+
+MAC_KINDS = ("packed", "split", "dsp48e2", "dsp48e1")
+"""Ways to build two INT8 multiply-accumulates: see ``rtl_gen`` for one module per name."""
+
+WORD_BITS = 64
+"""Width of a word of a weight stream and of an engine's rings."""
+
+
+def is_power_of_two(value: int) -> bool:
+    """Whether ``value`` is 1, 2, 4, 8 and so on."""
+    return value > 0 and value & (value - 1) == 0
+
+
+def minimum_ring_words(k_tile: int) -> tuple[int, int]:
+    """Smallest ``(index_words, value_words)`` that hold one maximal block.
+
+    A block is one column of ``k_tile`` INT8 values, all non-zero: ``k_tile / 8`` value words,
+    ``k_tile / 64`` words of occupancy bits and two words of header.
+    """
+    return max(16, -(-k_tile // 64) + 2), max(16, -(-k_tile // 8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayShape:
+    """Dimensions of one array.
+
+    Parameters
+    ----------
+    lanes : int
+        V, output rows computed together by an engine; a power of two, 2 to 64.
+    engines : int
+        P, output columns computed together; 1 to 1024.
+    group : int
+        Engines that share one drain, weight port and result port; 1 to 16, divides ``engines``.
+    k_tile : int
+        Rows (steps of k) of one activation tile; a power of two, 16 to 4096.
+    columns : int
+        Output columns per engine in one pass, the depth of its partial sums; 1 to 4096.
+    activation_tiles : int
+        Activation tile buffers; a power of two, 2 to 8.
+    index_words, value_words : int
+        Depth of an engine's rings in 64-bit words; powers of two that hold one maximal block.
+    queue : int
+        Depth of an engine's event queue in events; a power of two, 2 to 64.
+    data_bits : int
+        Width of the activation and weight streams in bits: 64, 128, 256 or 512.
+    kernels : tuple of str
+        Event sources built in, names of ``KERNELS``.
+    mac : str
+        How the multipliers are built, a name of ``MAC_KINDS``.
+
+    Raises
+    ------
+    BadInput
+        Where a field breaks its rule; the message names field, rule and value.
+    """
+
+    lanes: int
+    engines: int
+    group: int
+    k_tile: int
+    columns: int
+    activation_tiles: int
+    index_words: int
+    value_words: int
+    queue: int
+    data_bits: int
+    kernels: tuple[str, ...]
+    mac: str
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (not isinstance(value, int) or isinstance(value, bool)):
+                raise BadInput(f"array shape: {field.name}: must be an integer, got {value!r}")
+        least_index, least_value = minimum_ring_words(self.k_tile)
+        self._power_of_two("lanes", 2, 64)
+        self._between("engines", 1, 1024)
+        self._between("group", 1, 16)
+        if self.engines % self.group:
+            raise BadInput(
+                f"array shape: group: must divide engines ({self.engines}), got {self.group}"
+            )
+        self._power_of_two("k_tile", 16, 4096)
+        self._between("columns", 1, 4096)
+        self._power_of_two("activation_tiles", 2, 8)
+        self._power_of_two("index_words", least_index, 65536)
+        self._power_of_two("value_words", least_value, 65536)
+        self._power_of_two("queue", 2, 64)
+        self._one_of("data_bits", (64, 128, 256, 512))
+        self._one_of("mac", MAC_KINDS)
+        if not isinstance(self.kernels, tuple) or not self.kernels:
+            raise BadInput(
+                f"array shape: kernels: must be a tuple of at least one name, got {self.kernels!r}"
+            )
+        for kernel in self.kernels:
+            if kernel not in KERNELS:
+                known = ", ".join(KERNELS)
+                raise BadInput(f"array shape: kernels: must be among {known}, got {kernel!r}")
+        if len(set(self.kernels)) != len(self.kernels):
+            raise BadInput(
+                f"array shape: kernels: must name each kernel once, got {list(self.kernels)}"
+            )
+
+    def _between(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if not least <= value <= most:
+            raise BadInput(f"array shape: {name}: must be {least} to {most}, got {value}")
+
+    def _power_of_two(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if not (least <= value <= most and is_power_of_two(value)):
+            raise BadInput(
+                f"array shape: {name}: must be a power of two, {least} to {most}, got {value}"
+            )
+
+    def _one_of(self, name: str, known: tuple[object, ...]) -> None:
+        value = getattr(self, name)
+        if value not in known:
+            listed = ", ".join(map(str, known))
+            raise BadInput(f"array shape: {name}: must be one of {listed}, got {value!r}")
+
+    @property
+    def groups(self) -> int:
+        """Groups of engines, each with its own weight and result port."""
+        return self.engines // self.group
+
+    @property
+    def n_tile(self) -> int:
+        """Output columns of one pass over the whole array."""
+        return self.engines * self.columns
+
+    @property
+    def multipliers(self) -> int:
+        """INT8 products per cycle at full use."""
+        return self.lanes * self.engines
+
+    @property
+    def words_per_beat(self) -> int:
+        """64-bit words in one beat of a stream."""
+        return self.data_bits // WORD_BITS
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of one activation row: one INT8 value per lane."""
+        return 8 * self.lanes
+
+    @property
+    def rows_per_beat(self) -> int:
+        """Whole activation rows that one beat carries, 1 where a row takes several beats."""
+        return max(1, self.data_bits // self.row_bits)
+
+    @property
+    def beats_per_row(self) -> int:
+        """Beats that one activation row takes, 1 where a beat carries several rows."""
+        return max(1, self.row_bits // self.data_bits)
+
+    @property
+    def drain_words(self) -> int:
+        """Pairs of int32 results drained per cycle."""
+        return min(self.words_per_beat, self.lanes // 2)
+
+    @property
+    def drain_cycles(self) -> int:
+        """Cycles to drain one column of ``lanes`` results."""
+        return self.lanes // 2 // self.drain_words
+
+    @property
+    def result_bits(self) -> int:
+        """Width of a result stream in bits."""
+        return WORD_BITS * self.drain_words
+
+    @property
+    def k_bits(self) -> int:
+        """Bits that index a row of an activation tile."""
+        return (self.k_tile - 1).bit_length()
+
+    @property
+    def acc_bits(self) -> int:
+        """Signed width that holds ``k_tile`` products of −128 by −128, 2^14 each."""
+        return 16 + (self.k_tile - 1).bit_length()

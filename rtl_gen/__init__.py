@@ -1,0 +1,1 @@
+"""Amaranth generators for the sparse INT8 array, and its configuration."""

@@ -1,0 +1,245 @@
+"""One engine: an event source, an activation tile and the lanes that consume the events."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, fifo, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.shape import ArrayShape
+
+from ..distinct import place
+from ..event import event
+from ..kernels.source import EventSource
+from ..mac import MACS
+from ..memory import ReplayRing, TwoWidthMemory
+
+__all__ = ["Engine", "engine_name", "tile_address_bits"]
+
+
+def tile_address_bits(shape: ArrayShape) -> int:
+    """Bits of the activation write address, in beats."""
+    rows = shape.activation_tiles * shape.k_tile
+    return (rows * shape.beats_per_row // shape.rows_per_beat - 1).bit_length()
+
+
+def engine_name(shape: ArrayShape) -> str:
+    """Module name; the array holds one kind of engine only."""
+    return "sf_engine"
+
+
+class Engine(wiring.Component):
+    """Events against a vector of activations, one event per cycle in all lanes.
+
+    Operation: the source's events wait in a queue; an event is taken when its activation tile is
+    loaded; the tile is released with the tile's last event, so engines slip against each other
+    by up to ``activation_tiles`` tiles.  A closing column is copied into capture registers and
+    drained from there while the next column runs; the lanes stop only if the drain has not
+    fetched the previous column yet.
+
+    Latency: 1 + mac latency cycles from the event to its sum, one more to the capture.
+
+    Parameters
+    ----------
+    shape : ArrayShape
+
+    Members
+    -------
+    start, m_tiles : In
+        See `EventSource`.
+    write_enable, write_values, write_data : In
+        One beat for the ring of index words, or of values with ``write_values``.
+    index_space, values_space : Out(1)
+    tile_write, tile_address, tile_data : In
+        Broadcast of activation beats.
+    loaded : In
+        Tiles written so far, modulo ``2 * activation_tiles``.
+    consumed : Out
+        Tiles released so far, likewise.
+    drain_word : In
+        Which part of the captured column to present, one cycle later, on ``drain_data``.
+    drain_step : In(1)
+        The drain moves.
+    drain_done : In(1)
+        The last word is being read: the capture registers are free.
+    drain_full : Out(1)
+        A column waits; ``drain_column`` (its number in the pass) and ``drain_first``,
+        ``drain_final``, ``drain_job_end`` describe it.
+    event_taken : Out(1)
+        A valued event entered the lanes (performance counter).
+    fault : Out(1)
+    """
+
+    def __init__(self, shape: ArrayShape) -> None:
+        self.shape = shape
+        self.mac = MACS[shape.mac]
+        self._tile_bits = (2 * shape.activation_tiles - 1).bit_length()
+        super().__init__(
+            {
+                "start": In(1),
+                "m_tiles": In(8),
+                "write_enable": In(1),
+                "write_values": In(1),
+                "write_data": In(shape.data_bits),
+                "index_space": Out(1),
+                "values_space": Out(1),
+                "tile_write": In(1),
+                "tile_address": In(tile_address_bits(shape)),
+                "tile_data": In(shape.data_bits),
+                "loaded": In(self._tile_bits),
+                "consumed": Out(self._tile_bits),
+                "drain_word": In(range(max(2, shape.drain_cycles))),
+                "drain_step": In(1),
+                "drain_done": In(1),
+                "drain_data": Out(self.mac.raw_bits(shape.acc_bits) * shape.drain_words),
+                "drain_full": Out(1),
+                "drain_column": Out(range(max(2, shape.columns))),
+                "drain_first": Out(1),
+                "drain_final": Out(1),
+                "drain_job_end": Out(1),
+                "event_taken": Out(1),
+                "fault": Out(1),
+            }
+        )
+
+    @property
+    def module_name(self) -> str:
+        """Name of the emitted module."""
+        return engine_name(self.shape)
+
+    def elaborate(self, platform):
+        m = Module()
+        events = self._feed(m)
+        enable = Signal()
+        self._lanes(m, platform, events, enable)
+        return m
+
+    def _feed(self, m: Module):
+        """Rings, source and event queue; return the queue."""
+        shape = self.shape
+        m.submodules.source = source = EventSource(kernels=shape.kernels, k_bits=shape.k_bits)
+        m.d.comb += [
+            source.start.eq(self.start),
+            source.m_tiles.eq(self.m_tiles),
+            self.fault.eq(source.fault),
+        ]
+        for name, depth, selected in (
+            ("index", shape.index_words, ~self.write_values),
+            ("values", shape.value_words, self.write_values),
+        ):
+            ring = ReplayRing(depth=depth, beat_words=shape.words_per_beat)
+            m.submodules[f"{name}_ring"] = ring
+            wiring.connect(m, ring.words, getattr(source, name))
+            m.d.comb += [
+                ring.write_enable.eq(self.write_enable & selected),
+                ring.write_data.eq(self.write_data),
+                ring.hold.eq(getattr(source, f"{name}_hold")),
+                ring.rewind.eq(getattr(source, f"{name}_rewind")),
+                ring.align.eq(getattr(source, f"{name}_align")),
+                getattr(self, f"{name}_space").eq(ring.space),
+            ]
+        width = event(shape.k_bits).size
+        m.submodules.queue = queue = fifo.SyncFIFO(width=width, depth=shape.queue)
+        m.d.comb += [
+            queue.w_data.eq(source.events.payload),
+            queue.w_en.eq(source.events.valid),
+            source.events.ready.eq(queue.w_rdy),
+        ]
+        return queue
+
+    def _lanes(self, m: Module, platform, queue, enable: Signal) -> None:
+        """Tile memory, multipliers, capture and drain hand-over."""
+        shape = self.shape
+        head = data.View(event(shape.k_bits), queue.r_data)
+        take = Signal()
+        present = Signal()
+        m.d.comb += [
+            present.eq(self.loaded != self.consumed),
+            take.eq(queue.r_rdy & present & enable),
+            queue.r_en.eq(take),
+            self.event_taken.eq(take & head.valued),
+        ]
+        m.d.sync += self.consumed.eq(self.consumed + (take & head.tile_end))
+
+        m.submodules.tile = tile = TwoWidthMemory(
+            read_bits=shape.row_bits,
+            write_bits=shape.data_bits,
+            depth=shape.activation_tiles * shape.k_tile,
+        )
+        bank_bits = (shape.activation_tiles - 1).bit_length()
+        m.d.comb += [
+            tile.write_enable.eq(self.tile_write),
+            tile.write_address.eq(self.tile_address),
+            tile.write_data.eq(self.tile_data),
+            tile.read_enable.eq(enable),
+            tile.read_address.eq(Cat(head.k, self.consumed[:bank_bits])),
+        ]
+
+        # The event travels beside its activations.
+        weight = Signal(8)
+        valid = Signal()
+        load = Signal()
+        opening = Signal(init=1)
+        stages = 1 + self.mac.latency_cycles
+        marks = data.StructLayout({"last": 1, "first": 1, "final": 1, "tile_end": 1, "job_end": 1})
+        line = [Signal(marks, name=f"marks{i}") for i in range(stages)]
+        with m.If(enable):
+            m.d.sync += [valid.eq(take), weight.eq(head.value), load.eq(opening)]
+            with m.If(take):
+                m.d.sync += opening.eq(head.last)
+            m.d.sync += [
+                line[0].last.eq(head.last & take),
+                line[0].first.eq(head.first),
+                line[0].final.eq(head.final),
+                line[0].tile_end.eq(head.tile_end),
+                line[0].job_end.eq(head.job_end),
+            ]
+            for before, after in zip(line, line[1:], strict=False):
+                m.d.sync += after.eq(before)
+
+        # The sum of a closing column is visible: capture it, or wait for the drain.
+        due = line[-1]
+        busy = Signal()
+        capture = Signal()
+        reset_column = Signal()
+        m.d.comb += [
+            enable.eq(~(due.last & busy)),
+            capture.eq(due.last & ~busy),
+        ]
+        with m.If(capture):
+            m.d.sync += [
+                busy.eq(1),
+                self.drain_first.eq(due.first),
+                self.drain_final.eq(due.final),
+                self.drain_job_end.eq(due.job_end),
+                reset_column.eq(due.tile_end),
+            ]
+        with m.If(self.drain_done):
+            m.d.sync += [
+                busy.eq(0),
+                self.drain_full.eq(0),
+                self.drain_column.eq(self.drain_column + 1),
+            ]
+            with m.If(reset_column):
+                m.d.sync += self.drain_column.eq(0)
+        captured = Signal()
+        m.d.sync += captured.eq(capture)
+        with m.If(captured):
+            m.d.sync += self.drain_full.eq(1)
+
+        raws = []
+        for pair in range(shape.lanes // 2):
+            mac = self.mac(shape.acc_bits)
+            place(m, platform, f"mac{pair}", mac)
+            m.d.comb += [
+                mac.enable.eq(enable),
+                mac.valid.eq(valid),
+                mac.load.eq(load),
+                mac.capture.eq(capture),
+                mac.x.eq(tile.read_data.word_select(pair, 16)),
+                mac.weight.eq(weight),
+            ]
+            raws.append(mac.raw)
+        word_bits = self.mac.raw_bits(shape.acc_bits) * shape.drain_words
+        selected = Signal(word_bits)
+        m.d.comb += selected.eq(Cat(*raws).word_select(self.drain_word, word_bits))
+        with m.If(self.drain_step):
+            m.d.sync += self.drain_data.eq(selected)

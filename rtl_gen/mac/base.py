@@ -1,0 +1,102 @@
+"""The interface of a pair of multiply-accumulates, and the packed arithmetic they share."""
+
+from amaranth.hdl import Cat, Module, Signal, ValueLike, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["PackedMac", "packed_bits", "wrap_counter"]
+
+
+class PackedMac(wiring.Component):
+    """Two accumulators ``acc_i += x_i * weight`` that are captured when a column closes.
+
+    Operation: operands enter with ``valid``; ``load`` starts a new sum with this product.
+    ``latency_cycles`` later the sum holds the product; in that cycle the engine raises
+    ``capture``, and one cycle after that ``raw`` holds the finished sums, until the next
+    capture.  ``enable`` freezes the pipeline, but not a capture under way.
+
+    Parameters
+    ----------
+    acc_bits : int
+        Signed bits of one exact sum over an activation tile.
+
+    Members
+    -------
+    enable, valid, load, capture : In(1)
+    x : In(16)
+        Two INT8 activations, ``x0`` in the low byte.
+    weight : In(signed(8))
+    raw : Out(raw_bits)
+        Captured sums in the technology's own form; `unpack` turns it into two integers.
+    """
+
+    latency_cycles: int
+
+    def __init__(self, acc_bits: int) -> None:
+        self.acc_bits = acc_bits
+        super().__init__(
+            {
+                "enable": In(1),
+                "valid": In(1),
+                "load": In(1),
+                "capture": In(1),
+                "x": In(16),
+                "weight": In(signed(8)),
+                "raw": Out(self.raw_bits(acc_bits)),
+            }
+        )
+
+    @property
+    def module_name(self) -> str:
+        """Name of the emitted module."""
+        return f"sf_{type(self).__name__.lower()}_{self.acc_bits}"
+
+    @classmethod
+    def raw_bits(cls, acc_bits: int) -> int:
+        """Width of ``raw``."""
+        raise NotImplementedError
+
+    @classmethod
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[ValueLike, ValueLike]:
+        """Return both sums as signed values (combinational)."""
+        raise NotImplementedError
+
+
+def packed_bits(acc_bits: int, shift: int) -> tuple[int, int]:
+    """Bits of the packed sum and of the wrap counter.
+
+    An exact sum is at most ``2**(acc_bits - 2)`` in magnitude, so the low field wraps at most
+    ``2**(acc_bits - 2 - shift)`` times and a half: the counter fits the bits left over.
+    """
+    return shift + acc_bits, max(2, acc_bits - shift)
+
+
+def wrap_counter(
+    m: Module, *, packed: ValueLike, shift: int, bits: int, enable: ValueLike, reset: ValueLike
+) -> Signal:
+    """Count how often the low field of a packed sum left its signed range (DESIGN section 2).
+
+    The top two bits of the field are watched: 01 -> 10 is one wrap up, 10 -> 01 one wrap down.
+    Exact while ``|product| <= 2**(shift - 2)``.
+
+    Args:
+        packed: the packed sum, as visible in this cycle.
+        enable: the pipeline moves.
+        reset: the sum was loaded anew and is visible for the first time in this cycle.
+
+    Returns:
+        The signed counter; it belongs to the sum of one cycle before.
+    """
+    before = Signal(2)
+    count = Signal(signed(bits), name="wrap")
+    now = Cat(packed[shift - 2], packed[shift - 1])
+    up = Signal()
+    down = Signal()
+    m.d.comb += [up.eq((before == 0b01) & (now == 0b10)), down.eq((before == 0b10) & (now == 0b01))]
+    with m.If(enable):
+        m.d.sync += before.eq(now)
+        with m.If(reset):
+            m.d.sync += count.eq(0)
+        with m.Else():
+            m.d.sync += count.eq(count + Cat(up | down, *([down] * (bits - 1))).as_signed())
+    return count

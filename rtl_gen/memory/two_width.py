@@ -1,0 +1,92 @@
+"""Simple dual-port memory whose write port may be wider or narrower than its read port."""
+
+from amaranth.hdl import Cat, Const, Module
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["TwoWidthMemory"]
+
+
+def _bits(count: int) -> int:
+    return (count - 1).bit_length()
+
+
+class TwoWidthMemory(wiring.Component):
+    """One write port, one synchronous read port, of different widths.
+
+    A write beat holds several read words (least significant first) or a read word is filled by
+    several beats.  Synthesis maps either to the block memories' own asymmetric ports.
+
+    Latency: ``read_data`` follows ``read_address`` by one cycle when ``read_enable`` is high and
+    holds its value when it is low.  Reading a word in the cycle in which it is written is
+    undefined; the array never does.
+
+    Parameters
+    ----------
+    read_bits, write_bits : int
+        Port widths; one divides the other, with a power of two as quotient.
+    depth : int
+        Read words.
+
+    Members
+    -------
+    write_enable, write_address, write_data : In
+        Address in beats.
+    read_enable, read_address : In
+        Address in read words.
+    read_data : Out(read_bits)
+    """
+
+    def __init__(self, *, read_bits: int, write_bits: int, depth: int) -> None:
+        self._read_bits = read_bits
+        self._write_bits = write_bits
+        self._depth = depth
+        self._wide = max(1, write_bits // read_bits)
+        self._narrow = max(1, read_bits // write_bits)
+        if read_bits * self._wide != write_bits * self._narrow:
+            raise ValueError(
+                f"write_bits must be a multiple or a divisor of read_bits {read_bits}, "
+                f"got {write_bits}"
+            )
+        beats = depth * self._narrow // self._wide
+        super().__init__(
+            {
+                "write_enable": In(1),
+                "write_address": In(_bits(beats)),
+                "write_data": In(write_bits),
+                "read_enable": In(1),
+                "read_address": In(_bits(depth)),
+                "read_data": Out(read_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = store = memory.Memory(
+            shape=self._read_bits, depth=self._depth, init=[]
+        )
+        if self._narrow > 1:
+            port = store.write_port(granularity=self._write_bits)
+            low = _bits(self._narrow)
+            m.d.comb += [
+                port.addr.eq(self.write_address[low:]),
+                port.data.eq(Cat(self.write_data for _ in range(self._narrow))),
+            ]
+            for part in range(self._narrow):
+                selected = self.write_address[:low] == part
+                m.d.comb += port.en[part].eq(self.write_enable & selected)
+        else:
+            for part in range(self._wide):
+                port = store.write_port()
+                m.d.comb += [
+                    port.addr.eq(Cat(Const(part, _bits(self._wide)), self.write_address)),
+                    port.data.eq(self.write_data.word_select(part, self._read_bits)),
+                    port.en.eq(self.write_enable),
+                ]
+        read = store.read_port()
+        m.d.comb += [
+            read.addr.eq(self.read_address),
+            read.en.eq(self.read_enable),
+            self.read_data.eq(read.data),
+        ]
+        return m

@@ -1,0 +1,254 @@
+"""User intent: the fields of a configuration file, their rules, units and effects.
+
+Each model checks its own fields; :class:`Config` checks the rules that join several of them.
+Whether the whole fits its device is decided where the parameters are derived, in
+:mod:`rtl_gen.config`.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from constraints.devices import devices
+from golden.shape import KERNELS, MAC_KINDS, minimum_ring_words
+from rtl_gen.rules import (
+    device_rule,
+    integer_rule,
+    is_clock,
+    kernels_rule,
+    name_rule,
+    one_of_rule,
+    rule,
+    top_rule,
+)
+
+__all__ = [
+    "Buffers",
+    "Config",
+    "Interface",
+    "Numerics",
+    "Schedule",
+    "Section",
+    "Target",
+    "Tile",
+    "Unroll",
+]
+
+_MISSING: Any = object()
+
+
+def _field(description: str, *, unit: str, effect: str, default: Any = _MISSING) -> Any:
+    extra: dict[str, Any] = {"unit": unit, "effect": effect}
+    if default is _MISSING:
+        return Field(description=description, json_schema_extra=extra)
+    return Field(default=default, description=description, json_schema_extra=extra)
+
+
+class Section(BaseModel):
+    """A frozen part of a configuration that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Target(Section):
+    """The part that the design is meant for."""
+
+    device: Annotated[str, device_rule] = _field(
+        "part that the design is meant for, a name of the device database",
+        unit="name",
+        effect="decides technology, constraint format and what fits",
+    )
+    clock_mhz: Annotated[float, rule(is_clock, "a number, 1 to 1000")] = _field(
+        "clock that constraints ask for and that rates are computed with",
+        unit="MHz",
+        effect="does not change the Verilog",
+        default=100.0,
+    )
+    mac: Annotated[str, one_of_rule("auto", *MAC_KINDS)] = _field(
+        "how a pair of INT8 multiply-accumulates is built; auto suits the device",
+        unit="name",
+        effect="packed and dsp48 compute two products per multiplier, split one",
+        default="auto",
+    )
+
+
+class Unroll(Section):
+    """How many iterations of each loop run side by side."""
+
+    m: Annotated[int, integer_rule(2, 64, power=True)] = _field(
+        "lanes: output rows that one engine computes together",
+        unit="rows",
+        effect="multiplies an engine's multipliers and the width of its activation memory",
+    )
+    n: Annotated[int, integer_rule(1, 1024)] = _field(
+        "engines: output columns computed side by side, each from its own events",
+        unit="columns",
+        effect="multiplies everything but the stream ports of a group",
+    )
+    k: Annotated[int, integer_rule(1, 1)] = _field(
+        "steps of k computed side by side",
+        unit="steps",
+        effect="only 1 is built: an engine takes one event per cycle",
+        default=1,
+    )
+
+
+class Tile(Section):
+    """How much of each loop one pass covers; buffer depths follow."""
+
+    m: Annotated[int, integer_rule(2, 64, power=True)] = _field(
+        "output rows of one pass, equal to unroll.m",
+        unit="rows",
+        effect="larger M is covered by more passes",
+    )
+    n: Annotated[int, integer_rule(1, 1024 * 4096)] = _field(
+        "output columns of one pass, a multiple of unroll.n",
+        unit="columns",
+        effect="n / unroll.n is the depth of an engine's partial sums",
+    )
+    k: Annotated[int, integer_rule(16, 4096, power=True)] = _field(
+        "rows of one activation tile",
+        unit="steps",
+        effect="depth of the activation memory; larger K is accumulated over passes",
+    )
+
+
+class Buffers(Section):
+    """Depths of the buffers between memory and engines."""
+
+    activation_tiles: Annotated[int, integer_rule(2, 8, power=True)] = _field(
+        "activation tiles held at once",
+        unit="tiles",
+        effect="2 loads one tile while another computes; more hides longer memory latency",
+        default=2,
+    )
+    index_words: Annotated[
+        int | Literal["auto"], integer_rule(16, 65536, power=True, auto=True)
+    ] = _field(
+        "ring of block headers and occupancy bits of each engine; auto holds one pass",
+        unit="64-bit words",
+        effect="deeper lets engines run further apart, at the cost of block RAM",
+        default="auto",
+    )
+    value_words: Annotated[
+        int | Literal["auto"], integer_rule(16, 65536, power=True, auto=True)
+    ] = _field(
+        "ring of non-zero values of each engine; auto holds one dense pass up to 2048 words",
+        unit="64-bit words",
+        effect="deeper lets engines run further apart, at the cost of block RAM",
+        default="auto",
+    )
+    event_queue: Annotated[int, integer_rule(2, 64, power=True)] = _field(
+        "events waiting between decoder and engine",
+        unit="events",
+        effect="covers the decoder's gaps over runs of zeros",
+        default=8,
+    )
+
+
+class Schedule(Section):
+    """Directives on the loop nest n, k, m."""
+
+    unroll: Unroll = _field("iterations side by side", unit="", effect="size of the array")
+    tile: Tile = _field("iterations of one pass", unit="", effect="depth of the buffers")
+    kernels: Annotated[tuple[str, ...], kernels_rule] = _field(
+        "block formats that the engines can decode",
+        unit="names",
+        effect="each adds a decoder to every engine",
+        default=KERNELS,
+    )
+    group: Annotated[int | Literal["auto"], integer_rule(1, 16, auto=True)] = _field(
+        "engines that share one weight port, drain and result port, a divisor of unroll.n; "
+        "auto leaves each engine two bytes of weights per cycle",
+        unit="engines",
+        effect="more engines share fewer pins and less bandwidth",
+        default="auto",
+    )
+    buffers: Buffers = _field(
+        "buffer depths", unit="", effect="block RAM against slack", default=Buffers()
+    )
+
+
+class Numerics(Section):
+    """Number formats beside the INT8 operands."""
+
+    accumulator_bits: Annotated[int, one_of_rule(32)] = _field(
+        "width of an output, always 32",
+        unit="bits",
+        effect="results are exact over any K below 131072",
+        default=32,
+    )
+    rounding: Annotated[str, one_of_rule("half_even", "half_away")] = _field(
+        "where requantisation rounds a tie: to even, or away from zero",
+        unit="name",
+        effect="changes the last bit of an INT8 result",
+        default="half_even",
+    )
+
+
+class Interface(Section):
+    """Ports of the top module."""
+
+    top: Annotated[str, top_rule] = _field(
+        "which top module is generated: array, with AXI-Stream ports",
+        unit="name",
+        effect="only array is built",
+        default="array",
+    )
+    data_bits: Annotated[int, one_of_rule(64, 128, 256, 512)] = _field(
+        "width of an activation or weight stream",
+        unit="bits",
+        effect="peak rate of each port and rows loaded per cycle",
+        default=128,
+    )
+
+
+class Config(Section):
+    """A whole configuration, as the user wrote it, with defaults filled in."""
+
+    name: Annotated[str, name_rule] = _field(
+        "name of the design", unit="", effect="names generated files"
+    )
+    target: Target = _field("the part", unit="", effect="technology and limits")
+    schedule: Schedule = _field("loop directives", unit="", effect="size of the design")
+    numerics: Numerics = _field(
+        "number formats", unit="", effect="rounding of results", default=Numerics()
+    )
+    interface: Interface = _field("ports", unit="", effect="pins", default=Interface())
+
+    @model_validator(mode="after")
+    def _check_joint_rules(self) -> Self:
+        unroll, tile, buffers = self.schedule.unroll, self.schedule.tile, self.schedule.buffers
+        group = self.schedule.group
+        if tile.m != unroll.m:
+            _refuse("schedule.tile.m", f"must equal schedule.unroll.m ({unroll.m})", tile.m)
+        if tile.n % unroll.n:
+            _refuse(
+                "schedule.tile.n", f"must be a multiple of schedule.unroll.n ({unroll.n})", tile.n
+            )
+        if tile.n // unroll.n > 4096:
+            most = 4096 * unroll.n
+            _refuse("schedule.tile.n", f"must be at most 4096 per engine ({most})", tile.n)
+        if group != "auto" and unroll.n % group:
+            _refuse("schedule.group", f"must divide schedule.unroll.n ({unroll.n})", group)
+        for field, least in zip(
+            ("index_words", "value_words"), minimum_ring_words(tile.k), strict=True
+        ):
+            value = getattr(buffers, field)
+            if value != "auto" and value < least:
+                rule = f"must hold one block of tile.k = {tile.k}, at least {least} words"
+                _refuse(f"schedule.buffers.{field}", rule, value)
+        technology = devices()[self.target.device].technology
+        if self.target.mac not in ("auto", *technology.macs):
+            known = ", ".join(("auto", *technology.macs))
+            _refuse(
+                "target.mac", f"must be one of {known} on {self.target.device}", self.target.mac
+            )
+        return self
+
+
+def _refuse(field: str, rule: str, value: object) -> None:
+    raise PydanticCustomError(
+        "joint_rule", "{rule}", {"rule": rule, "field": field, "value": value}
+    )

@@ -1,0 +1,88 @@
+"""Register map of the array top; hardware, C header and documentation all come from it."""
+
+from dataclasses import dataclass
+
+__all__ = ["ERRORS", "IDENTITY", "REGISTERS", "VERSION", "Register", "address_of"]
+
+IDENTITY = int.from_bytes(b"SFUS", "big")
+VERSION = 0x0001_0000
+"""Interface version, major << 16 | minor."""
+
+
+@dataclass(frozen=True)
+class Register:
+    """One 32-bit register; ``access`` is ``ro`` or ``rw``, ``fields`` maps a field to its bits."""
+
+    name: str
+    address: int
+    access: str
+    reset: int
+    text: str
+    fields: tuple[tuple[str, int, int, str], ...] = ()
+
+
+ERRORS = (
+    ("bad_header", 0, 0, "A block header named an unknown kernel, no columns or a bad depth."),
+    ("long_tile", 1, 1, "An activation tile had more rows than the buffer; the rest was dropped."),
+    ("watchdog", 2, 2, "Nothing moved for WATCHDOG cycles while busy."),
+    ("bad_start", 3, 3, "Start while busy, or with M_TILES 0; the start was ignored."),
+)
+
+REGISTERS = (
+    Register("IDENTITY", 0x00, "ro", IDENTITY, 'ASCII "SFUS".'),
+    Register("VERSION", 0x04, "ro", VERSION, "Interface version, major << 16 | minor."),
+    Register("CONFIG_HASH", 0x08, "ro", 0, "First 32 bits of the configuration's hash."),
+    Register(
+        "GEOMETRY",
+        0x0C,
+        "ro",
+        0,
+        "Size of the array.",
+        (
+            ("lanes", 7, 0, "V, rows of activations computed together."),
+            ("group", 15, 8, "Engines per weight and result port."),
+            ("engines", 31, 16, "P, columns computed together."),
+        ),
+    ),
+    Register(
+        "CONTROL",
+        0x10,
+        "rw",
+        0,
+        "Commands; reads as 0.",
+        (
+            ("start", 0, 0, "Write 1: begin a job."),
+            ("reset", 1, 1, "Write 1: reset the array, its rings and all errors."),
+        ),
+    ),
+    Register(
+        "STATUS",
+        0x14,
+        "ro",
+        0,
+        "State.",
+        (
+            ("busy", 0, 0, "A job is running."),
+            ("done", 1, 1, "The last job has ended; cleared by start."),
+            (
+                "error",
+                2,
+                2,
+                "A bit of ERROR other than bad_start is set: inputs are discarded and results "
+                "withheld until CONTROL.reset.",
+            ),
+        ),
+    ),
+    Register("ERROR", 0x18, "ro", 0, "Sticky errors; cleared by CONTROL.reset.", ERRORS),
+    Register("M_TILES", 0x1C, "rw", 1, "Tiles of tokens in the job, 1 to 255 (bits 7:0)."),
+    Register("WATCHDOG", 0x20, "rw", 0, "Cycles without progress that raise an error; 0: never."),
+    Register("CYCLES_LOW", 0x28, "ro", 0, "Busy cycles of the last job; reading holds the rest."),
+    Register("CYCLES_HIGH", 0x2C, "ro", 0, "Upper half, as held by the last read of CYCLES_LOW."),
+    Register("EVENTS_LOW", 0x30, "ro", 0, "Valued events of the last job; reading holds the rest."),
+    Register("EVENTS_HIGH", 0x34, "ro", 0, "Upper half, as held by the last read of EVENTS_LOW."),
+)
+
+
+def address_of(name: str) -> int:
+    """Byte address of a register."""
+    return next(r.address for r in REGISTERS if r.name == name)

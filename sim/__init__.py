@@ -1,0 +1,1 @@
+"""Simulation: Verilator library driven with numpy memory, and cocotb benches."""

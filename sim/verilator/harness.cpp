@@ -1,0 +1,176 @@
+// Drives the verilated array top from memory and collects its results in memory.
+//
+// The host is ideal: every stream has data as long as there is any, every result is taken. Ports
+// are reached through the table that glue.h fills in for one configuration.
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "glue.h"
+#include "verilated.h"
+
+namespace {
+
+struct Model {
+  VerilatedContext context;
+  Vtop top{&context};
+  Ports ports;
+  uint64_t ticks = 0;
+
+  Model() : ports(bind(&top)) {
+    top.rst = 1;
+    for (int i = 0; i < 4; i++) tick();
+    top.rst = 0;
+    tick();
+  }
+  ~Model() { top.final(); }
+
+  // Inputs are set: settle, so that outputs answer them.
+  void settle() {
+    top.clk = 0;
+    top.eval();
+  }
+  void edge() {
+    top.clk = 1;
+    top.eval();
+    ticks++;
+  }
+  void tick() {
+    settle();
+    edge();
+  }
+};
+
+}  // namespace
+
+extern "C" {
+
+struct Stream {
+  const uint8_t* data;
+  const uint8_t* side;  // last (activations) or target (weights), one byte a beat
+  uint64_t beats;
+  uint64_t repeats;
+};
+
+struct Sink {
+  uint8_t* data;
+  uint8_t* engine;
+  uint64_t capacity;  // beats
+  uint64_t beats;
+};
+
+enum Status { kDone = 0, kTimeout = 1, kOverflow = 2, kHalted = 3 };
+
+void* sf_new() { return new Model; }
+void sf_free(void* handle) { delete static_cast<Model*>(handle); }
+uint64_t sf_ticks(void* handle) { return static_cast<Model*>(handle)->ticks; }
+
+// Returns the response, or -1 when the slave does not answer.
+int sf_write(void* handle, uint32_t address, uint32_t data) {
+  auto& model = *static_cast<Model*>(handle);
+  auto& top = model.top;
+  top.s_axil_awaddr = address;
+  top.s_axil_wdata = data;
+  top.s_axil_wstrb = 15;
+  top.s_axil_awvalid = top.s_axil_wvalid = top.s_axil_bready = 1;
+  bool taken = false;
+  for (int i = 0; i < 16 && !taken; i++) {
+    model.settle();
+    taken = top.s_axil_awready;
+    model.edge();
+  }
+  top.s_axil_awvalid = top.s_axil_wvalid = 0;
+  if (!taken) return -1;
+  model.settle();
+  const int response = top.s_axil_bvalid ? top.s_axil_bresp : -1;
+  model.edge();
+  return response;
+}
+
+int sf_read(void* handle, uint32_t address, uint32_t* data) {
+  auto& model = *static_cast<Model*>(handle);
+  auto& top = model.top;
+  top.s_axil_araddr = address;
+  top.s_axil_arvalid = top.s_axil_rready = 1;
+  bool taken = false;
+  for (int i = 0; i < 16 && !taken; i++) {
+    model.settle();
+    taken = top.s_axil_arready;
+    model.edge();
+  }
+  top.s_axil_arvalid = 0;
+  if (!taken) return -1;
+  model.settle();
+  const int response = top.s_axil_rvalid ? top.s_axil_rresp : -1;
+  *data = top.s_axil_rdata;
+  model.edge();
+  return response;
+}
+
+// Moves streams until every expected result beat has arrived, or `limit` cycles have passed
+// without one moving. Call right after the write that starts the job.
+int sf_stream(void* handle, Stream* activations, Stream* weights, Sink* results, uint64_t limit) {
+  auto& model = *static_cast<Model*>(handle);
+  auto& ports = model.ports;
+  uint64_t at = 0, round = 0, idle = 0;
+  std::vector<uint64_t> sent(kGroups, 0);
+  uint64_t missing = 0;
+  for (int g = 0; g < kGroups; g++) {
+    results[g].beats = 0;
+    missing += results[g].capacity;
+    *ports.results[g].ready = 1;
+  }
+  while (missing && idle < limit) {
+    const bool offered = round < activations->repeats;
+    *ports.activations.valid = offered;
+    if (offered) {
+      std::memcpy(ports.activations.data, activations->data + at * kDataBytes, kDataBytes);
+      *ports.activations.side = activations->side[at];
+    }
+    for (int g = 0; g < kGroups; g++) {
+      const bool more = sent[g] < weights[g].beats;
+      *ports.weights[g].valid = more;
+      if (more) {
+        std::memcpy(ports.weights[g].data, weights[g].data + sent[g] * kDataBytes, kDataBytes);
+        *ports.weights[g].side = weights[g].side[sent[g]];
+      }
+    }
+    model.settle();
+    bool moved = false;
+    if (offered && *ports.activations.ready) {
+      moved = true;
+      if (++at == activations->beats) {
+        at = 0;
+        round++;
+      }
+    }
+    for (int g = 0; g < kGroups; g++) {
+      if (*ports.weights[g].valid && *ports.weights[g].ready) {
+        moved = true;
+        sent[g]++;
+      }
+      if (*ports.results[g].valid) {
+        moved = true;
+        Sink& sink = results[g];
+        if (sink.beats == sink.capacity) return kOverflow;
+        std::memcpy(sink.data + sink.beats * kResultBytes, ports.results[g].data, kResultBytes);
+        sink.engine[sink.beats++] = *ports.results[g].side;
+        missing--;
+      }
+    }
+    idle = moved ? 0 : idle + 1;
+    model.edge();
+  }
+  *ports.activations.valid = 0;
+  for (int g = 0; g < kGroups; g++) *ports.weights[g].valid = 0;
+  if (missing) return kTimeout;
+  // The array settles a few cycles after its last result; nothing may follow it.
+  for (int i = 0; i < 32; i++) {
+    model.settle();
+    for (int g = 0; g < kGroups; g++)
+      if (*ports.results[g].valid) return kOverflow;
+    model.edge();
+  }
+  return kDone;
+}
+}
