@@ -1,0 +1,1 @@
+"""Device database, constraint templates and preset configurations."""

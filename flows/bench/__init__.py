@@ -1,0 +1,12 @@
+"""Benchmarks: each reproduces one table, with its bars, as a report and on the terminal."""
+
+from collections.abc import Callable
+
+from . import demo, generation
+
+__all__ = ["BENCHES", "Bench"]
+
+Bench = Callable[[Callable[[str, int, int], None]], dict]
+
+BENCHES: dict[str, Bench] = {"demo": demo.run, "generate": generation.run}
+"""Each returns a report with ``title``, ``header``, ``rows`` and ``bars``."""

@@ -1,0 +1,71 @@
+"""``sparsefuse init``: a commented configuration to start from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import wrap
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import BaseModel
+
+from flows.files import write_text
+from golden.errors import BadInput
+from rtl_gen.config import Config, load
+
+__all__ = ["commented", "register"]
+
+_WIDTH = 100
+
+
+def commented(config: Config) -> str:
+    """YAML text of ``config`` with each field's description, unit and effect above it."""
+    head = "# SparseFuse configuration; use it with: sparsefuse generate THIS_FILE --out FOLDER\n"
+    return head + "".join(f"{line}\n" for line in _lines(config, 0))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command()
+    def init(
+        path: Annotated[Path, typer.Argument(help="File to write.")] = Path("sparsefuse.yaml"),
+        preset: Annotated[
+            str, typer.Option(help="Preset or file whose values to start from.")
+        ] = "edge",
+        force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    ) -> None:
+        """Write a commented default configuration."""
+        if path.exists() and not force:
+            raise BadInput(f"{path}: output file: must not exist unless --force is given, got one")
+        write_text(path, commented(load(preset)))
+        typer.echo(f"wrote {path}")
+
+
+def _lines(section: BaseModel, depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        extra = field.json_schema_extra
+        notes = extra if isinstance(extra, dict) else {}
+        unit = f" [{notes['unit']}]" if notes.get("unit") else ""
+        comment = f"{field.description}{unit}; effect: {notes.get('effect')}"
+        if depth == 0:
+            yield ""
+        yield from wrap(
+            comment, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   "
+        )
+        if isinstance(value, BaseModel):
+            yield f"{indent}{name}:"
+            yield from _lines(value, depth + 1)
+        else:
+            yield f"{indent}{name}: {_scalar(value)}"
+
+
+def _scalar(value: object) -> str:
+    """One value in YAML's flow style; quoted where a plain word would read as another type."""
+    plain = list(value) if isinstance(value, tuple) else value
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)
+    text = yaml.safe_dump(plain, default_flow_style=True, width=10_000)
+    return text.removesuffix("\n").removesuffix("\n...")

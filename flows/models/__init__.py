@@ -1,0 +1,1 @@
+"""Real models: where they come from, how they are fetched, and their float reference."""

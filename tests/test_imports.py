@@ -1,0 +1,115 @@
+"""Imports go one way, and every file belongs to a package that the wheel carries."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Package to the packages of ours that it may import.
+ALLOWED: dict[str, set[str]] = {
+    "golden": set(),
+    "constraints": set(),
+    "rtl_gen": {"golden", "constraints"},
+    "sim": {"rtl_gen", "golden", "constraints"},
+    "flows": {"sim", "rtl_gen", "golden", "constraints"},
+}
+OURS = {*ALLOWED, "tests"}
+IGNORED = {"build", "dist", "__pycache__"}
+
+
+def imported(source: str) -> set[str]:
+    """Top-level names that a module imports, at any depth of its code."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def forbidden(package: str, source: str) -> set[str]:
+    """Packages of ours that ``package`` imports and must not."""
+    return (imported(source) & OURS) - ALLOWED[package] - {package}
+
+
+def python_files() -> list[Path]:
+    """Python files of the tree, relative to its root."""
+    files = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+    return sorted(
+        path
+        for path in files
+        if not any(part in IGNORED or part.startswith(".") for part in path.parts)
+    )
+
+
+def test_every_package_is_there():
+    found = {path.parts[0] for path in python_files() if path.name == "__init__.py"}
+    assert set(ALLOWED) <= found
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_imports_go_one_way(package: str):
+    wrong = {
+        str(path): sorted(names)
+        for path in python_files()
+        if path.parts[0] == package
+        and (names := forbidden(package, (ROOT / path).read_text(encoding="utf-8")))
+    }
+    assert wrong == {}, f"{package} may import {sorted(ALLOWED[package]) or 'nothing of ours'}"
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "names"),
+    [
+        ("golden", "import rtl_gen.mac", {"rtl_gen"}),
+        ("golden", "def f():\n    from flows import cli", {"flows"}),
+        ("rtl_gen", "from sim import harness\nfrom golden import errors", {"sim"}),
+        ("constraints", "import golden as g, numpy", {"golden"}),
+        ("flows", "import sim, rtl_gen, golden, constraints, flows.synth", set()),
+        ("flows", "from tests.conftest import seed", {"tests"}),
+        ("sim", "from . import harness\nimport simple", set()),
+    ],
+)
+def test_the_rule_catches_what_it_should(package: str, source: str, names: set[str]):
+    assert forbidden(package, source) == names
+
+
+def test_every_python_file_is_in_a_known_package():
+    strays = [str(path) for path in python_files() if path.parts[0] not in OURS]
+    assert strays == []
+
+
+def test_every_folder_of_code_is_a_package():
+    folders = {path.parent for path in python_files() if path.parts[0] in ALLOWED}
+    missing = [str(folder) for folder in folders if not (ROOT / folder / "__init__.py").is_file()]
+    assert missing == []
+
+
+def test_the_wheel_carries_every_file():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    data = project["tool"]["setuptools"]["package-data"]["*"]
+    # Without the leading `**/` setuptools leaves out folders that hold data and no module.
+    assert all(pattern.startswith("**/") for pattern in data)
+    patterns = ["*.py", *(pattern.removeprefix("**/") for pattern in data)]
+    left_out = [
+        str(path.relative_to(ROOT))
+        for package in ALLOWED
+        for path in (ROOT / package).rglob("*")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and not any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns)
+    ]
+    assert left_out == []
+
+
+def test_the_wheel_lists_exactly_the_known_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert sorted(include) == sorted([*ALLOWED, *(f"{name}.*" for name in ALLOWED)])
