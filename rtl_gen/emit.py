@@ -21,7 +21,7 @@ design = yosys.Design()
 for source in sys.argv[2:]:
     yosys.run_pass("read_rtlil " + source, design)
 for command in ("proc -nomux -norom", "memory_collect", "delete t:$meminit*", "opt_clean",
-                "setattr -mod -unset generator", 
+                "setattr -mod -unset generator",
                 "write_verilog -noattr " + sys.argv[1]):
     yosys.run_pass(command, design)
 """

@@ -51,8 +51,12 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
     by_size = {figure["macs"]: figure for figure in figures}
     bars = [
         Bar("seconds to generate 1,024 MACs", by_size[1024]["seconds"], 5, at_most=True),
-        Bar("modules at 4,096 MACs over modules at 64",
-            by_size[4096]["modules"] / by_size[64]["modules"], 1, at_most=True),
+        Bar(
+            "modules at 4,096 MACs over modules at 64",
+            by_size[4096]["modules"] / by_size[64]["modules"],
+            1,
+            at_most=True,
+        ),
     ]
     return {
         "title": "Generation (measured)",

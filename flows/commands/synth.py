@@ -38,9 +38,7 @@ def register(app: typer.Typer) -> None:
             manifest = read_manifest(design)
             module = manifest.top if top else manifest.array
             out = Path(scratch, "synth")
-            figures = synthesise(
-                design, target, module, pnr, out=out, clock_mhz=derived.clock_mhz
-            )
+            figures = synthesise(design, target, module, pnr, out=out, clock_mhz=derived.clock_mhz)
         figures["config"] = derived.config.model_dump(mode="json")
         if report is not None:
             write_json(report, figures)

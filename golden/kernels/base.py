@@ -48,9 +48,7 @@ class Kernel(ABC):
         """
 
     @abstractmethod
-    def decode(
-        self, index: np.ndarray, values: np.ndarray, depth: int, columns: int
-    ) -> np.ndarray:
+    def decode(self, index: np.ndarray, values: np.ndarray, depth: int, columns: int) -> np.ndarray:
         """Inverse of `encode`; returns int8 of shape (depth, columns)."""
 
     @abstractmethod

@@ -37,9 +37,7 @@ class Bitmap(Kernel):
         transposed = np.ascontiguousarray(block.T)
         return packed.reshape(-1).view("<u8").astype(np.uint64), transposed[transposed != 0]
 
-    def decode(
-        self, index: np.ndarray, values: np.ndarray, depth: int, columns: int
-    ) -> np.ndarray:
+    def decode(self, index: np.ndarray, values: np.ndarray, depth: int, columns: int) -> np.ndarray:
         words = -(-depth // WORD)
         raw = np.asarray(index[: columns * words], "<u8").view(np.uint8)
         occupied = np.unpackbits(raw, bitorder="little").reshape(columns, words * WORD)

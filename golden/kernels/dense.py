@@ -19,9 +19,7 @@ class Dense(Kernel):
     def encode(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.empty(0, np.uint64), np.ascontiguousarray(block.T).reshape(-1).astype(np.int8)
 
-    def decode(
-        self, index: np.ndarray, values: np.ndarray, depth: int, columns: int
-    ) -> np.ndarray:
+    def decode(self, index: np.ndarray, values: np.ndarray, depth: int, columns: int) -> np.ndarray:
         return np.asarray(values[: depth * columns], np.int8).reshape(columns, depth).T.copy()
 
     def steps(self, block: np.ndarray) -> Steps:
@@ -32,7 +30,9 @@ class Dense(Kernel):
         last = np.zeros((columns, chunks), bool)
         last[:, -1] = True
         size = columns * chunks
-        return Steps(events.reshape(-1), np.ones(size, bool), np.zeros(size, bool), last.reshape(-1))
+        return Steps(
+            events.reshape(-1), np.ones(size, bool), np.zeros(size, bool), last.reshape(-1)
+        )
 
     def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
         depth, columns = occupied.shape

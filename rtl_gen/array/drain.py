@@ -1,7 +1,9 @@
 """Drain: finished columns of a group of engines, partial sums, result stream."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.shape import ArrayShape
@@ -12,10 +14,8 @@ from ..memory import TwoWidthMemory
 __all__ = ["Drain", "result"]
 
 
-def result(shape: ArrayShape):
+def result(shape: ArrayShape) -> data.StructLayout:
     """Payload of a result stream: ``2 * drain_words`` INT32 sums of one column."""
-    from amaranth.lib import data
-
     engine_bits = max(1, (shape.group - 1).bit_length())
     return data.StructLayout({"data": shape.result_bits, "engine": engine_bits, "last": 1})
 
@@ -141,7 +141,7 @@ class Drain(wiring.Component):
                 one["last"].eq(last_word),
                 one["job_end"].eq(self._of("job_end", engine)),
             ]
-            for before, after in zip(stages, stages[1:], strict=False):
+            for before, after in pairwise(stages):
                 m.d.sync += [after[name].eq(before[name]) for name in before]
 
         payload = self.results.payload
@@ -151,7 +151,9 @@ class Drain(wiring.Component):
             payload.engine.eq(four["engine"]),
             payload.last.eq(four["last"]),
             self.step.eq(~self.results.valid | self.results.ready),
-            self.finished.eq(self.results.valid & self.results.ready & four["last"] & four["job_end"]),
+            self.finished.eq(
+                self.results.valid & self.results.ready & four["last"] & four["job_end"]
+            ),
             self.finished_engine.eq(four["engine"]),
         ]
         return m
@@ -187,6 +189,6 @@ class Drain(wiring.Component):
                 with m.If(self.step):
                     m.d.sync += [
                         unpacked.eq(exact),
-                        sums.word_select(index, 32).eq(before + unpacked),
+                        sums.word_select(index, 32).eq(unpacked + before),
                     ]
         return sums

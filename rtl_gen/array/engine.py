@@ -1,5 +1,7 @@
 """One engine: an event source, an activation tile and the lanes that consume the events."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
@@ -115,7 +117,9 @@ class Engine(wiring.Component):
     def _feed(self, m: Module):
         """Rings, source and event queue; return the queue."""
         shape = self.shape
-        m.submodules.source = source = EventSource(kernels=shape.kernels, k_bits=shape.k_bits)
+        m.submodules.source = source = EventSource(
+            kernels=shape.kernels, k_bits=shape.k_bits, columns=shape.columns
+        )
         m.d.comb += [
             source.start.eq(self.start),
             source.m_tiles.eq(self.m_tiles),
@@ -192,7 +196,7 @@ class Engine(wiring.Component):
                 line[0].tile_end.eq(head.tile_end),
                 line[0].job_end.eq(head.job_end),
             ]
-            for before, after in zip(line, line[1:], strict=False):
+            for before, after in pairwise(line):
                 m.d.sync += after.eq(before)
 
         # The sum of a closing column is visible: capture it, or wait for the drain.

@@ -20,8 +20,8 @@ class ChunkDecoder(wiring.Component):
     -------
     enable : In(1)
         The running block belongs to this kernel.
-    depth : In(k_bits + 1)
-        Rows per column of the running block, >= 1.
+    last_row : In(k_bits)
+        Rows per column of the running block, less one.
     index : In(stream of 64 bits)
     chunks : Out(stream of `rtl_gen.event.chunk`)
     column_end : Out(1)
@@ -33,7 +33,7 @@ class ChunkDecoder(wiring.Component):
         super().__init__(
             {
                 "enable": In(1),
-                "depth": In(k_bits + 1),
+                "last_row": In(k_bits),
                 "index": In(stream.Signature(64)),
                 "chunks": Out(stream.Signature(chunk(k_bits))),
                 "column_end": Out(1),

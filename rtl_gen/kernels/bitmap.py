@@ -31,13 +31,11 @@ class BitmapDecoder(ChunkDecoder):
         select = Signal(range(_PER_WORD))
         final_word = Signal()
         empty = Signal()
-        end = Signal(self.k_bits + 1)
         m.d.comb += [
             occupied.eq(Cat(word.word_select(i, CHUNK).any() for i in range(_PER_WORD)) & pending),
             empty.eq(~occupied.any()),
             rest.eq(occupied & (occupied - 1)),
-            end.eq(self.depth - 1),
-            final_word.eq(number == end[6 : self.k_bits] if self.k_bits > 6 else 1),
+            final_word.eq(number == self.last_row[6:] if self.k_bits > 6 else 1),
         ]
         for i in reversed(range(_PER_WORD)):
             with m.If(occupied[i]):

@@ -12,21 +12,19 @@ _LOW = (CHUNK - 1).bit_length()
 
 
 class DenseDecoder(ChunkDecoder):
-    """Full chunks, the last one of a column cut to ``depth``; takes no index words."""
+    """Full chunks, the last one of a column cut to the last row; takes no index words."""
 
     def elaborate(self, platform):
         m = Module()
         out = self.chunks.payload
         count = Signal(max(1, self.k_bits - _LOW))
-        end = Signal(self.k_bits + 1)
         tail = Signal(CHUNK)
         step = Signal()
         m.d.comb += [
-            end.eq(self.depth - 1),
-            # Ones up to and including row end % CHUNK.
-            tail.eq((2 << end[:_LOW]) - 1),
+            # Ones up to and including row last_row % CHUNK.
+            tail.eq((2 << self.last_row[:_LOW]) - 1),
             out.base.eq(count),
-            out.last.eq(count == end[_LOW : self.k_bits]),
+            out.last.eq(count == self.last_row[_LOW:]),
             out.mask.eq(Mux(out.last, tail, (1 << CHUNK) - 1)),
             self.chunks.valid.eq(self.enable),
             step.eq(self.enable & self.chunks.ready),

@@ -24,7 +24,7 @@ class EventSource(wiring.Component):
     Latency: header 1 cycle, chunk 1, position 1; one event per cycle.  An event leaves when its
     value is there and ``events.ready`` is high.
 
-    Errors: an unknown kernel, no columns, or a depth outside 1 .. ``2**k_bits`` raises ``fault``
+    Errors: an unknown kernel, columns or depth that are 0 or exceed the array raise ``fault``
     and stops the source until reset.
 
     Parameters
@@ -33,6 +33,8 @@ class EventSource(wiring.Component):
         Kernels built in.
     k_bits : int
         Bits that number the rows of an activation tile.
+    columns : int
+        Most columns in a block.
 
     Members
     -------
@@ -48,9 +50,10 @@ class EventSource(wiring.Component):
         Sticky.
     """
 
-    def __init__(self, *, kernels: tuple[str, ...], k_bits: int) -> None:
+    def __init__(self, *, kernels: tuple[str, ...], k_bits: int, columns: int) -> None:
         self._kernels = kernels
         self._k_bits = k_bits
+        self._columns = columns
         super().__init__(
             {
                 "start": In(1),
@@ -79,7 +82,12 @@ class EventSource(wiring.Component):
         k_bits = self._k_bits
         header = Signal(block_header())
         incoming = data.View(block_header(), self.index.payload)
-        columns = Signal(16)
+        columns = Signal(range(self._columns + 1))
+        last_row = Signal(k_bits)
+        many = incoming.columns[len(columns) :].any()
+        deep = incoming.depth[k_bits + 1 :].any()
+        deepest = incoming.depth[k_bits] & ~incoming.depth[:k_bits].any()
+        shallow = incoming.depth[:k_bits].any() & ~incoming.depth[k_bits]
         replay = Signal(8)
         idle = Signal(init=1)
         in_header = Signal()
@@ -95,9 +103,8 @@ class EventSource(wiring.Component):
             self.index_align.eq(idle),
             known.eq(
                 Cat(incoming.kernel == KERNELS[name].code for name in self._kernels).any()
-                & incoming.columns.any()
-                & (incoming.depth - 1 < 1 << k_bits)
-                & incoming.depth.any()
+                & (incoming.columns[: len(columns)].any() & ~many)
+                & ((deepest | shallow) & ~deep)
             ),
         ]
 
@@ -109,7 +116,7 @@ class EventSource(wiring.Component):
             m.d.comb += [
                 selected.eq(running & (header.kernel == KERNELS[name].code)),
                 decoder.enable.eq(selected),
-                decoder.depth.eq(header.depth),
+                decoder.last_row.eq(last_row),
                 decoder.index.payload.eq(self.index.payload),
                 decoder.index.valid.eq(self.index.valid),
                 decoder.chunks.ready.eq(chunks.ready),
@@ -131,6 +138,7 @@ class EventSource(wiring.Component):
                 m.d.sync += [
                     header.eq(incoming),
                     columns.eq(incoming.columns),
+                    last_row.eq(incoming.depth - 1),
                     in_header.eq(0),
                     running.eq(known),
                 ]
@@ -204,7 +212,11 @@ class EventSource(wiring.Component):
             scan_ready.eq(~found_valid | take),
             out.k.eq(found.k),
             out.value.eq(
-                Mux(found.valued, Array(self.values.payload.word_select(i, 8) for i in range(8))[byte], 0)
+                Mux(
+                    found.valued,
+                    Array(self.values.payload.word_select(i, 8) for i in range(8))[byte],
+                    0,
+                )
             ),
             out.valued.eq(found.valued),
             out.last.eq(found.last),

@@ -1,6 +1,6 @@
 """The interface of a pair of multiply-accumulates, and the packed arithmetic they share."""
 
-from amaranth.hdl import Cat, Module, Signal, ValueLike, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -57,7 +57,7 @@ class PackedMac(wiring.Component):
         raise NotImplementedError
 
     @classmethod
-    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[ValueLike, ValueLike]:
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
         """Return both sums as signed values (combinational)."""
         raise NotImplementedError
 
@@ -90,13 +90,19 @@ def wrap_counter(
     before = Signal(2)
     count = Signal(signed(bits), name="wrap")
     now = Cat(packed[shift - 2], packed[shift - 1])
-    up = Signal()
-    down = Signal()
-    m.d.comb += [up.eq((before == 0b01) & (now == 0b10)), down.eq((before == 0b10) & (now == 0b01))]
+    moved = Signal()
+    up = packed[shift - 1]
+    # A counter of toggles: bit i turns when all bits below it do, so the whole counter takes one
+    # look-up table a bit and its clock enable.
+    toggled = [~count[0]]
+    for bit in range(1, bits):
+        turns = Mux(up, count[:bit].all(), ~count[:bit].any())
+        toggled.append(count[bit] ^ turns)
+    m.d.comb += moved.eq((before[0] ^ before[1]) & (now == ~before))
     with m.If(enable):
         m.d.sync += before.eq(now)
+        with m.If(moved):
+            m.d.sync += count.eq(Cat(*toggled))
         with m.If(reset):
             m.d.sync += count.eq(0)
-        with m.Else():
-            m.d.sync += count.eq(count + Cat(up | down, *([down] * (bits - 1))).as_signed())
     return count

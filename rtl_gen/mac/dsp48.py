@@ -101,7 +101,7 @@ class Dsp48E2Mac(_Dsp48Mac):
     primitive = "DSP48E2"
     multiplier_bits = 27
     opmode_bits = 9
-    extra_parameters = {"AMULTSEL": "AD"}  # noqa: RUF012 - read only
+    extra_parameters = {"AMULTSEL": "AD"}
 
 
 class Dsp48E1Mac(_Dsp48Mac):
@@ -111,4 +111,4 @@ class Dsp48E1Mac(_Dsp48Mac):
     primitive = "DSP48E1"
     multiplier_bits = 25
     opmode_bits = 7
-    extra_parameters = {"USE_DPORT": "TRUE"}  # noqa: RUF012 - read only
+    extra_parameters = {"USE_DPORT": "TRUE"}

@@ -1,6 +1,6 @@
 """Packed multiply-accumulate by inference, and the packed form all DSP versions share."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
 from .base import PackedMac, packed_bits, wrap_counter
 
@@ -17,7 +17,7 @@ class PackedPair(PackedMac):
         return sum(packed_bits(acc_bits, cls.shift))
 
     @classmethod
-    def unpack(cls, m, raw, acc_bits):
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
         shift = cls.shift
         wide, wraps = packed_bits(acc_bits, shift)
         low_sign = raw[shift - 1]

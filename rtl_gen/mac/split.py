@@ -1,6 +1,6 @@
 """Two separate 8x8 multipliers with plain accumulators, for families without a wide multiplier."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
 from .base import PackedMac
 
@@ -17,7 +17,7 @@ class SplitMac(PackedMac):
         return 2 * acc_bits
 
     @classmethod
-    def unpack(cls, m, raw, acc_bits):
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
         return raw[:acc_bits].as_signed(), raw[acc_bits:].as_signed()
 
     def elaborate(self, platform):

@@ -80,9 +80,12 @@ class ArrayTop(wiring.Component):
         shape = self.shape
         m = Module()
         # The array can be reset alone.
-        m.domains.core = core = ClockDomain(local=True)
+        m.domains.core = ClockDomain(local=True)
         clear = Signal()
-        m.d.comb += [core.clk.eq(ClockSignal()), core.rst.eq(ResetSignal() | clear)]
+        m.d.comb += [
+            ClockSignal("core").eq(ClockSignal()),
+            ResetSignal("core").eq(ResetSignal() | clear),
+        ]
         array = SparseArray(shape)
         place(m, platform, "array", array, wrap=DomainRenamer("core"))
 
@@ -179,7 +182,9 @@ class ArrayTop(wiring.Component):
         m.d.comb += slave.write_error.eq(
             ~Cat(slave.write_address == address for address in sorted(known_writes)).any()
         )
-        written = {name: Signal(name=f"write_{name}") for name in ("CONTROL", "M_TILES", "WATCHDOG")}
+        written = {
+            name: Signal(name=f"write_{name}") for name in ("CONTROL", "M_TILES", "WATCHDOG")
+        }
         for name, strobe in written.items():
             m.d.comb += strobe.eq(slave.write & (slave.write_address == word(name)))
         new_data = slave.write_data & mask

@@ -14,7 +14,7 @@ from pathlib import Path
 from golden.errors import BadInput, CheckFailed
 from golden.shape import ArrayShape
 
-__all__ = ["build_library", "find_compiler", "verilator_environment"]
+__all__ = ["build_library", "build_model", "find_compiler", "verilator_environment"]
 
 _HARNESS = Path(__file__).with_name("harness.cpp")
 _FLAGS = ("-O2", "-fPIC", "-std=c++17", "-DVL_TIME_CONTEXT", "-w")
@@ -32,8 +32,6 @@ _VERILATE = (
     "8000",
     "--prefix",
     "Vtop",
-    "--top-module",
-    "sparsefuse",
     "--Mdir",
     "obj",
 )
@@ -104,11 +102,34 @@ def build_library(
     cache: Path,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Path:
-    """Verilate and compile; the result is kept by the hash of everything that goes in.
+    """Verilate and compile an array; see `build_model`.
 
     Args:
         shape: the array, for the port table.
         sources: Verilog files of the top ``sparsefuse``, primitives' twins included.
+        cache: folder of built libraries.
+        progress: called with (what, done, total).
+    """
+    return build_model("array", "sparsefuse", sources, _HARNESS, _glue(shape), cache, progress)
+
+
+def build_model(
+    kind: str,
+    top: str,
+    sources: Sequence[Path],
+    harness: Path,
+    glue: str,
+    cache: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Verilate and compile; the result is kept by the hash of everything that goes in.
+
+    Args:
+        kind: first part of the library's name.
+        top: module to simulate; the harness knows it as ``Vtop``.
+        sources: Verilog files.
+        harness: C++ file that drives the model.
+        glue: text of ``glue.h``, which the harness includes.
         cache: folder of built libraries.
         progress: called with (what, done, total).
 
@@ -122,24 +143,24 @@ def build_library(
     report = progress or (lambda *_: None)
     compiler = find_compiler()
     root, environment = verilator_environment()
-    glue = _glue(shape)
     digest = hashlib.sha256()
-    parts = [glue, _HARNESS.read_text(), " ".join(_FLAGS + _VERILATE), version("verilator")]
+    parts = [top, glue, harness.read_text(), " ".join(_FLAGS + _VERILATE), version("verilator")]
     for part in parts + [path.read_text() for path in sources]:
         digest.update(part.encode() + b"\0")
-    library = cache / f"array-{digest.hexdigest()[:20]}.so"
+    library = cache / f"{kind}-{digest.hexdigest()[:20]}.so"
     if library.exists():
         return library
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder:
         work = Path(folder)
         report("verilate", 0, 1)
-        perl = str(root / "bin" / "verilator")
-        _call(["perl", perl, *_VERILATE, *(str(p.resolve()) for p in sources)], work, environment)
+        perl = ["perl", str(root / "bin" / "verilator")]
+        files = [str(path.resolve()) for path in sources]
+        _call([*perl, *_VERILATE, "--top-module", top, *files], work, environment)
         (work / "obj" / "glue.h").write_text(glue)
         include = root / "include"
         units = sorted((work / "obj").glob("*.cpp"))
-        units += [include / "verilated.cpp", include / "verilated_threads.cpp", _HARNESS]
+        units += [include / "verilated.cpp", include / "verilated_threads.cpp", harness]
         headers = [f"-I{work / 'obj'}", f"-I{include}", f"-I{include / 'vltstd'}"]
         count = 0
 
@@ -154,7 +175,7 @@ def build_library(
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             objects = list(pool.map(compile_unit, units))
-        built = work / "array.so"
+        built = work / "model.so"
         names = [str(path) for path in objects]
         _call([compiler, "-shared", *names, "-o", str(built), "-pthread"], work, environment)
         os.replace(built, library)

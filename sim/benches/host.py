@@ -1,0 +1,345 @@
+"""The host's side of one array top: drivers, monitors, model and scoreboard."""
+
+import json
+import logging
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, RisingEdge
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiResp,
+    AxiStreamBus,
+    AxiStreamFrame,
+    AxiStreamSink,
+    AxiStreamSource,
+)
+
+from golden.kernels import KERNELS
+from golden.plan import Plan
+from golden.shape import ArrayShape
+from rtl_gen.top.registers import address_of
+
+from .model import ArrayModel
+from .monitor import StreamMonitor
+from .stimulus import pause_pattern, private
+
+__all__ = ["BAD_HEADER", "BAD_START", "LONG_TILE", "SETTINGS", "WATCHDOG", "Host", "Settings"]
+
+BAD_HEADER, LONG_TILE, WATCHDOG, BAD_START = 1, 2, 4, 8
+"""Bits of the register ERROR."""
+
+_START, _RESET = 1, 2
+_BUSY, _DONE, _HALTED = 1, 2, 4
+_PERIOD_NS = 10
+_SETTLE_CYCLES = 40
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run of the benches was asked for, read from ``bench.json`` in the working folder."""
+
+    shape: ArrayShape
+    config_hash: int
+    seed: int
+
+    @classmethod
+    def read(cls, path: Path) -> "Settings":
+        """Read the file that `sim.benches.run` wrote."""
+        fields = json.loads(path.read_text("utf-8"))
+        shape = fields["shape"] | {"kernels": tuple(fields["shape"]["kernels"])}
+        return cls(ArrayShape(**shape), fields["config_hash"], fields["seed"])
+
+
+SETTINGS = Settings.read(Path("bench.json"))
+
+
+class Host:
+    """Drives one array top through its ports alone.
+
+    Attributes:
+        dut: the top's handle.
+        rng: the bench's own generator; each driver has another.
+        registers: cocotbext-axi AXI4-Lite master.
+        activations, weights, results: cocotbext-axi drivers, the last two one per group.
+        monitors: one per stream, in the order activations, weights, results.
+        model: what the monitors of the input streams feed.
+    """
+
+    def __init__(self, dut: Any, bench: str) -> None:
+        # Whole frames in the log would bury what matters.
+        logging.getLogger("cocotb.sparsefuse").setLevel(logging.ERROR)
+        self.dut = dut
+        self.shape = shape = SETTINGS.shape
+        self._name = bench
+        self.rng: random.Random = private(SETTINGS.seed, bench)
+        dut._log.info("seed %d, bench %s", SETTINGS.seed, bench)
+        self.model = ArrayModel(shape)
+        self._seen: list[list[list[int]]] = []
+        self._open: list[list[tuple[int, int]]] = []
+        self._forget()
+        self.jobs_checked = 0
+
+        def bus(prefix: str) -> AxiStreamBus:
+            return AxiStreamBus.from_prefix(dut, prefix)
+
+        groups = range(shape.groups)
+        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
+        # One "byte" is a whole beat: the models handle a beat at a time.
+        self.activations = AxiStreamSource(bus("s_axis_activations"), dut.clk, byte_lanes=1)
+        self.weights = [
+            AxiStreamSource(bus(f"s_axis_weights_{g}"), dut.clk, byte_lanes=1) for g in groups
+        ]
+        self.results = [
+            AxiStreamSink(bus(f"m_axis_results_{g}"), dut.clk, byte_lanes=1) for g in groups
+        ]
+        # Until the array has been reset: drivers that run would read unknown values.
+        self._hold_drivers(True)
+        model = self.model
+        self.monitors = [
+            StreamMonitor(dut, "s_axis_activations", ("tdata", "tlast"), model.activation_beat)
+        ]
+        self.monitors += [
+            StreamMonitor(
+                dut,
+                f"s_axis_weights_{g}",
+                ("tdest", "tdata"),
+                lambda target, data, g=g: model.weight_beat(g, target, data),
+            )
+            for g in groups
+        ]
+        self.monitors += [
+            StreamMonitor(
+                dut,
+                f"m_axis_results_{g}",
+                ("tdata", "tid", "tlast"),
+                lambda data, engine, last, g=g: self._result_beat(g, data, engine, last),
+            )
+            for g in groups
+        ]
+
+    @property
+    def result_monitors(self) -> list[StreamMonitor]:
+        """Monitors of the result streams."""
+        return self.monitors[1 + self.shape.groups :]
+
+    @property
+    def _sources(self) -> list[AxiStreamSource]:
+        return [self.activations, *self.weights]
+
+    async def begin(self) -> None:
+        """Start the clock, reset everything and start the monitors."""
+        cocotb.start_soon(Clock(self.dut.clk, _PERIOD_NS, "ns").start())
+        await self.power_on()
+        self._hold_drivers(False)
+        for monitor in self.monitors:
+            cocotb.start_soon(monitor.run())
+
+    def _hold_drivers(self, hold: bool) -> None:
+        """Reset all stream drivers, which drops what they hold, or let them run."""
+        for driver in (*self._sources, *self.results):
+            driver.assert_reset(hold)
+            if hold:
+                driver.clear()
+
+    async def power_on(self) -> None:
+        """Hold the reset pin for a few cycles."""
+        self.dut.rst.value = 1
+        await self.cycles(4)
+        self.dut.rst.value = 0
+        await self.cycles(2)
+
+    async def cycles(self, count: int) -> None:
+        """Wait ``count`` clock cycles."""
+        await ClockCycles(self.dut.clk, count)
+
+    # Registers.
+
+    async def write(self, register: str, value: int) -> None:
+        """Write a register; an error response fails."""
+        answer = await self.registers.write(address_of(register), value.to_bytes(4, "little"))
+        assert answer.resp == AxiResp.OKAY, f"{register}: write answered {answer.resp!r}"
+
+    async def read(self, register: str) -> int:
+        """Read a register; an error response fails."""
+        answer = await self.registers.read(address_of(register), 4)
+        assert answer.resp == AxiResp.OKAY, f"{register}: read answered {answer.resp!r}"
+        return int.from_bytes(answer.data, "little")
+
+    async def counter(self, name: str) -> int:
+        """Read a 64-bit counter, ``CYCLES`` or ``EVENTS``."""
+        low = await self.read(f"{name}_LOW")
+        return low | await self.read(f"{name}_HIGH") << 32
+
+    # Streams.
+
+    def pace(self, idle: str, back_pressure: str) -> None:
+        """Choose the stall patterns of all input and all result streams."""
+        sides = [(s, idle) for s in self._sources] + [(s, back_pressure) for s in self.results]
+        for number, (driver, pattern) in enumerate(sides):
+            rng = private(self.rng.getrandbits(64), f"{self._name}.{number}")
+            driver.set_pause_generator(pause_pattern(pattern, rng))
+            if pattern == "none":
+                driver.pause = False
+
+    def send_activations(self, plan: Plan, activations: np.ndarray, job: range) -> None:
+        """Queue all activation tiles of a job, once per segment."""
+        data, last = plan.activation_beats(activations, job)
+        tiles = np.split(data, np.flatnonzero(last)[:-1] + 1)
+        for _ in range(plan.segments):
+            for tile in tiles:
+                self.activations.send_nowait(AxiStreamFrame(_integers(tile)))
+
+    def send_weights(self, plan: Plan, group: int, change: dict[int, int] | None = None) -> None:
+        """Queue a group's weights; ``change`` replaces beats by number."""
+        data, target = plan.weight_beats(group)
+        beats = _integers(data)
+        for number, beat in (change or {}).items():
+            beats[number] = beat
+        self.weights[group].send_nowait(AxiStreamFrame(beats, tdest=target.tolist()))
+
+    def _result_beat(self, group: int, data: int, engine: int, last: int) -> None:
+        column = self._open[group]
+        column.append((engine, data))
+        complete = len(column) == self.shape.drain_cycles
+        assert bool(last) == complete, f"group {group}: TLAST {last} on beat {len(column)}"
+        assert engine == column[0][0], f"group {group}: TID changed inside a column"
+        if complete:
+            size = self.shape.result_bits // 8
+            raw = b"".join(beat.to_bytes(size, "little") for _, beat in column)
+            self._seen[group].append([engine, *np.frombuffer(raw, "<i4").tolist()])
+            column.clear()
+
+    def _forget(self) -> None:
+        self._seen = [[] for _ in range(self.shape.groups)]
+        self._open = [[] for _ in range(self.shape.groups)]
+
+    # Jobs.
+
+    async def product(
+        self, plan: Plan, activations: np.ndarray, *, early: int = 0
+    ) -> np.ndarray:
+        """Run all jobs of a plan; int32 (M, N). Streams begin ``early`` cycles before the start."""
+        rows = []
+        for job in plan.jobs:
+            await self.write("M_TILES", len(job))
+            if not early:
+                await self.write("CONTROL", _START)
+            self.send_activations(plan, activations, job)
+            for group in range(self.shape.groups):
+                self.send_weights(plan, group)
+            if early:
+                await self.cycles(early)
+                await self.write("CONTROL", _START)
+            await self.wait_done(_patience(plan))
+            rows.append(await self.check_job(plan, job))
+        return np.concatenate(rows)
+
+    async def wait_done(self, limit: int) -> None:
+        """Poll STATUS until the job is done; fails after ``limit`` polls."""
+        for _ in range(limit):
+            status = await self.read("STATUS")
+            assert not status & _HALTED, f"ERROR is {await self.read('ERROR'):#x}"
+            if status & _DONE:
+                assert not status & _BUSY, "STATUS says busy and done"
+                return
+        raise AssertionError(f"timeout: the job did not end within {limit} polls of STATUS")
+
+    async def check_job(self, plan: Plan, job: range) -> np.ndarray:
+        """Scoreboard: hold one finished job to the model; return its part of the product."""
+        # A padding beat may still be on its way: it belongs to this job.
+        for _ in range(_SETTLE_CYCLES):
+            await self.cycles(2)
+            if all(source.idle() for source in self._sources):
+                break
+        await self.cycles(_SETTLE_CYCLES)
+        self.check_quiet()
+        expected = self.model.finish(len(job))
+        collected = []
+        for group, seen in enumerate(self._seen):
+            table = np.array(seen, np.int64).reshape(-1, 1 + self.shape.lanes)
+            for engine in range(self.shape.group):
+                mine = table[table[:, 0] == engine, 1:]
+                wanted = expected.columns[group * self.shape.group + engine]
+                assert len(mine) == len(wanted), (
+                    f"group {group} engine {engine}: {len(mine)} columns, model says {len(wanted)}"
+                )
+                wrong = np.flatnonzero((mine != wanted).any(axis=1))
+                assert not len(wrong), (
+                    f"group {group} engine {engine} column {wrong[0]}: {mine[wrong[0]].tolist()}, "
+                    f"model says {wanted[wrong[0]].tolist()}"
+                )
+            sink = self.results[group]
+            received = sink.count()
+            assert received == len(seen), f"group {group}: sink {received}, monitor {len(seen)}"
+            sink.clear()
+            collected.append((table[:, 1:].astype(np.int32), table[:, 0]))
+        self._forget()
+        planned = sum(
+            len(KERNELS[plan.kernel].encode(block)[1]) for s in plan.streams for block in s.blocks
+        )
+        events = await self.counter("EVENTS")
+        assert events == expected.events == planned * len(job), (
+            f"EVENTS {events}, model {expected.events}, plan {planned * len(job)}"
+        )
+        error = await self.read("ERROR")
+        assert not error & ~BAD_START, f"ERROR is {error:#x} after a job"
+        self.jobs_checked += 1
+        return plan.collect(job, collected)
+
+    def check_quiet(self) -> None:
+        """Nothing may be half sent or half received."""
+        for monitor, source in zip(self.monitors, self._sources, strict=False):
+            assert source.idle(), f"{monitor.name}: {source.count()} frames were not accepted"
+        for group, column in enumerate(self._open):
+            assert not column, f"group {group}: {len(column)} beats of an open column"
+
+    async def finish(self, jobs: int) -> None:
+        """End of a bench: queues empty, nothing more arrives, exactly ``jobs`` jobs checked."""
+        before = [monitor.beats for monitor in self.monitors]
+        await self.cycles(2 * _SETTLE_CYCLES)
+        assert [monitor.beats for monitor in self.monitors] == before, "beats after the last job"
+        self.check_quiet()
+        assert all(sink.empty() for sink in self.results), "results left in a sink"
+        assert not any(self._seen), "results that no job accounts for"
+        assert self.registers.idle(), "a register access is still open"
+        assert self.jobs_checked == jobs, f"{self.jobs_checked} jobs checked, {jobs} planned"
+
+    async def abort(self, *, pin: bool = False) -> None:
+        """Drop what the streams hold and reset the array, by register or by the reset pin."""
+        for monitor in self.monitors:
+            monitor.steady = False
+        self._hold_drivers(True)
+        await self.cycles(2)
+        if pin:
+            await self.power_on()
+        else:
+            await self.write("CONTROL", _RESET)
+        await self.cycles(2)
+        self.model.clear()
+        self._forget()
+        self._hold_drivers(False)
+        await RisingEdge(self.dut.clk)
+        for monitor in self.monitors:
+            monitor.steady = True
+        assert await self.read("STATUS") == 0, "STATUS must be 0 after a reset"
+        assert await self.read("ERROR") == 0, "ERROR must be 0 after a reset"
+
+
+def _integers(beats: np.ndarray) -> list[int]:
+    """Beats, uint8 (beats, bytes), as one integer each."""
+    return [int.from_bytes(beat.tobytes(), "little") for beat in beats]
+
+
+def _patience(plan: Plan) -> int:
+    """Polls of STATUS, several cycles each, that no job of this plan needs."""
+    beats = sum(len(plan.weight_beats(g)[1]) for g in range(plan.shape.groups))
+    tiles = sum(plan.tile_beats(k) + plan.tile_rows(k) for k in range(plan.k_tiles))
+    columns = -(-plan.outputs // plan.shape.engines) + plan.segments
+    return 2000 + 4 * beats + 4 * tiles * columns * len(plan.jobs[0])
