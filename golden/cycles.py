@@ -307,7 +307,7 @@ def _run(
 
 def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
     """Decoder steps of one engine for one pass over all segments."""
-    kernel = KERNELS[plan.kernel]
+    kernel = KERNELS[plan.kernel].configured(plan.shape)
     blocks = plan.streams[engine].blocks
     events, flags = [], []
     for number, block in enumerate(blocks):

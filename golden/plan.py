@@ -195,7 +195,7 @@ def _encode(
     shape: ArrayShape, kernel_name: str, weights: np.ndarray, columns: list[np.ndarray]
 ) -> EngineStream:
     """Encode one engine's share, segment by segment, k tile by k tile."""
-    kernel = KERNELS[kernel_name]
+    kernel = KERNELS[kernel_name].configured(shape)
     depth = weights.shape[0]
     k_tiles = -(-depth // shape.k_tile)
     index: list[np.ndarray] = []
@@ -268,7 +268,11 @@ def plan_matmul(
     check_operands(activations, weights)
     if kernel == "auto":
         return min(
-            (plan_matmul(shape, activations, weights, name) for name in shape.kernels),
+            (
+                plan_matmul(shape, activations, weights, name)
+                for name in shape.kernels
+                if _accepts(shape, name, weights)
+            ),
             key=lambda plan: (_slots(plan, weights), plan.weight_bytes, plan.kernel),
         )
     if kernel not in shape.kernels:
@@ -326,8 +330,16 @@ def plan_matmul(
 def _column_costs(shape: ArrayShape, kernel: str, weights: np.ndarray) -> np.ndarray:
     costs = np.zeros(weights.shape[1], np.int64)
     for low in range(0, weights.shape[0], shape.k_tile):
-        costs += KERNELS[kernel].column_cycles(weights[low : low + shape.k_tile] != 0)
+        part = weights[low : low + shape.k_tile] != 0
+        costs += KERNELS[kernel].configured(shape).column_cycles(part)
     return costs
+
+
+def _accepts(shape: ArrayShape, kernel: str, weights: np.ndarray) -> bool:
+    """Whether every activation tile's rows fit the kernel's format."""
+    form = KERNELS[kernel].configured(shape)
+    tiles = range(0, weights.shape[0], shape.k_tile)
+    return all(form.accepts(weights[low : low + shape.k_tile]) for low in tiles)
 
 
 def _slots(plan: Plan, weights: np.ndarray) -> int:

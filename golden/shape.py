@@ -10,7 +10,7 @@ from golden.errors import BadInput
 
 __all__ = ["KERNELS", "MAC_KINDS", "ArrayShape", "is_power_of_two", "minimum_ring_words"]
 
-KERNELS = ("dense", "bitmap")
+KERNELS = ("dense", "bitmap", "runlength", "nm", "block")
 """Event sources an array can hold, in the order in which documentation lists them."""
 
 MAC_KINDS = ("packed", "split", "dsp48e2", "dsp48e1")
@@ -62,6 +62,12 @@ class ArrayShape:
         Event sources built in, names of ``KERNELS``.
     mac : str
         How the multipliers are built, a name of ``MAC_KINDS``.
+    gap_bits : int
+        Bits of a gap of the ``runlength`` kernel, 3 to 8.
+    nm_n, nm_m : int
+        At most N non-zeros in M rows for the ``nm`` kernel; M is 2, 4, 8 or 16 and N below M.
+    block_rows : int
+        Rows of a run of the ``block`` kernel: 1, 2, 4, 8 or 16.
 
     Raises
     ------
@@ -81,6 +87,10 @@ class ArrayShape:
     data_bits: int
     kernels: tuple[str, ...]
     mac: str
+    gap_bits: int = 4
+    nm_n: int = 2
+    nm_m: int = 4
+    block_rows: int = 8
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -103,6 +113,10 @@ class ArrayShape:
         self._power_of_two("queue", 2, 64)
         self._one_of("data_bits", (64, 128, 256, 512))
         self._one_of("mac", MAC_KINDS)
+        self._between("gap_bits", 3, 8)
+        self._one_of("nm_m", (2, 4, 8, 16))
+        self._between("nm_n", 1, self.nm_m - 1)
+        self._one_of("block_rows", (1, 2, 4, 8, 16))
         if not isinstance(self.kernels, tuple) or not self.kernels:
             raise BadInput(
                 f"array shape: kernels: must be a tuple of at least one name, got {self.kernels!r}"

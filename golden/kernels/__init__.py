@@ -8,8 +8,15 @@ one line in each registry.
 
 from .base import CHUNK, Kernel, Steps
 from .bitmap import Bitmap
+from .block_runs import BlockRuns
 from .dense import Dense
+from .nm import StructuredNM
+from .runlength import RunLength
 
 __all__ = ["CHUNK", "KERNELS", "Kernel", "Steps"]
 
-KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (Dense(), Bitmap())}
+KERNELS: dict[str, Kernel] = {
+    kernel.name: kernel
+    for kernel in (Dense(), Bitmap(), RunLength(), StructuredNM(), BlockRuns())
+}
+"""Formats with their usual parameters; `Kernel.configured` takes an array's."""

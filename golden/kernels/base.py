@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..shape import ArrayShape
+
 __all__ = ["CHUNK", "Kernel", "Steps"]
 
 CHUNK = 16
@@ -35,6 +37,14 @@ class Kernel(ABC):
 
     name: str
     code: int
+
+    def configured(self, shape: ArrayShape) -> "Kernel":
+        """This format with the parameters that an array was built for."""
+        return self
+
+    def accepts(self, block: np.ndarray) -> bool:
+        """Whether the format can hold an int8 block; most hold any."""
+        return True
 
     @abstractmethod
     def encode(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

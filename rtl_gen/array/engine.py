@@ -117,9 +117,7 @@ class Engine(wiring.Component):
     def _feed(self, m: Module):
         """Rings, source and event queue; return the queue."""
         shape = self.shape
-        m.submodules.source = source = EventSource(
-            kernels=shape.kernels, k_bits=shape.k_bits, columns=shape.columns
-        )
+        m.submodules.source = source = EventSource(shape)
         m.d.comb += [
             source.start.eq(self.start),
             source.m_tiles.eq(self.m_tiles),

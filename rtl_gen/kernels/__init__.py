@@ -6,8 +6,17 @@ values, queue, multipliers) is the same for every kernel.
 
 from .base import ChunkDecoder
 from .bitmap import BitmapDecoder
+from .block_runs import BlockRunsDecoder
 from .dense import DenseDecoder
+from .nm import StructuredNMDecoder
+from .runlength import RunLengthDecoder
 
 __all__ = ["DECODERS", "ChunkDecoder"]
 
-DECODERS: dict[str, type[ChunkDecoder]] = {"dense": DenseDecoder, "bitmap": BitmapDecoder}
+DECODERS: dict[str, type[ChunkDecoder]] = {
+    "dense": DenseDecoder,
+    "bitmap": BitmapDecoder,
+    "runlength": RunLengthDecoder,
+    "nm": StructuredNMDecoder,
+    "block": BlockRunsDecoder,
+}

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.kernels import CHUNK, KERNELS
+from golden.shape import ArrayShape
 
 from ..event import block_header, chunk, event, position
 from . import DECODERS
@@ -29,12 +30,8 @@ class EventSource(wiring.Component):
 
     Parameters
     ----------
-    kernels : tuple of str
-        Kernels built in.
-    k_bits : int
-        Bits that number the rows of an activation tile.
-    columns : int
-        Most columns in a block.
+    shape : ArrayShape
+        The array: its kernels and their parameters, tile depth and columns per block.
 
     Members
     -------
@@ -50,10 +47,11 @@ class EventSource(wiring.Component):
         Sticky.
     """
 
-    def __init__(self, *, kernels: tuple[str, ...], k_bits: int, columns: int) -> None:
-        self._kernels = kernels
-        self._k_bits = k_bits
-        self._columns = columns
+    def __init__(self, shape: ArrayShape) -> None:
+        self._shape = shape
+        self._kernels = shape.kernels
+        self._k_bits = k_bits = shape.k_bits
+        self._columns = shape.columns
         super().__init__(
             {
                 "start": In(1),
@@ -110,13 +108,14 @@ class EventSource(wiring.Component):
 
         chunks = stream.Signature(chunk(k_bits)).create()
         for name in self._kernels:
-            decoder = DECODERS[name](k_bits)
+            decoder = DECODERS[name](self._shape)
             m.submodules[name] = decoder
             selected = Signal(name=f"{name}_selected")
             m.d.comb += [
                 selected.eq(running & (header.kernel == KERNELS[name].code)),
                 decoder.enable.eq(selected),
                 decoder.last_row.eq(last_row),
+                decoder.final_column.eq(last_column),
                 decoder.index.payload.eq(self.index.payload),
                 decoder.index.valid.eq(self.index.valid),
                 decoder.chunks.ready.eq(chunks.ready),

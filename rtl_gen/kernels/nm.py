@@ -1,0 +1,49 @@
+"""N:M decoder: a fixed number of slots per run of rows."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+
+from golden.kernels import CHUNK
+from golden.shape import ArrayShape
+
+from .base import ChunkDecoder
+from .entries import EntryReader
+
+__all__ = ["StructuredNMDecoder"]
+
+_LOW = (CHUNK - 1).bit_length()
+
+
+class StructuredNMDecoder(ChunkDecoder):
+    """One slot per cycle: a chunk with a single row."""
+
+    def __init__(self, shape: ArrayShape) -> None:
+        self._n = shape.nm_n
+        self._m_bits = (shape.nm_m - 1).bit_length()
+        super().__init__(shape)
+
+    def elaborate(self, platform):
+        m = Module()
+        out = self.chunks.payload
+        run = Signal(max(1, self.k_bits - self._m_bits))
+        slot = Signal(range(max(2, self._n)))
+        step = Signal()
+        last_slot = Signal()
+        m.d.comb += [
+            self.chunks.valid.eq(self.enable & self.index.valid),
+            step.eq(self.chunks.valid & self.chunks.ready),
+            last_slot.eq(slot == self._n - 1),
+            out.last.eq(last_slot & (run == self.last_row[self._m_bits :])),
+            self.column_end.eq(step & out.last),
+        ]
+        entry = EntryReader(m, self.index, self._m_bits, step, self.column_end & self.final_column)
+        row = Signal(self.k_bits)
+        m.d.comb += [
+            row.eq(Cat(entry.first, run)),
+            out.base.eq(row[_LOW:]),
+            out.mask.eq(1 << row[:_LOW]),
+        ]
+        with m.If(step):
+            m.d.sync += slot.eq(Mux(last_slot, 0, slot + 1))
+            with m.If(last_slot):
+                m.d.sync += run.eq(Mux(out.last, 0, run + 1))
+        return m
