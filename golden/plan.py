@@ -267,6 +267,11 @@ def plan_matmul(
     """
     check_operands(activations, weights)
     if kernel == "auto":
+        if not any(_accepts(shape, name, weights) for name in shape.kernels):
+            raise BadInput(
+                f"kernel: the array's only kernels ({', '.join(shape.kernels)}) must be able to "
+                f"hold the weights, they are not {shape.nm_n}:{shape.nm_m} sparse"
+            )
         return min(
             (
                 plan_matmul(shape, activations, weights, name)

@@ -103,6 +103,10 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
         data_bits=config.interface.data_bits,
         kernels=config.schedule.kernels,
         mac=mac,
+        gap_bits=schedule.formats.gap_bits,
+        nm_n=schedule.formats.nm.n,
+        nm_m=schedule.formats.nm.m,
+        block_rows=schedule.formats.block_rows,
     )
 
 

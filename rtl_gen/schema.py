@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from constraints.devices import devices
-from golden.shape import KERNELS, MAC_KINDS, minimum_ring_words
+from golden.shape import MAC_KINDS, minimum_ring_words
 from rtl_gen.rules import (
     device_rule,
     integer_rule,
@@ -26,10 +26,12 @@ from rtl_gen.rules import (
 __all__ = [
     "Buffers",
     "Config",
+    "Formats",
     "Interface",
     "Numerics",
     "Schedule",
     "Section",
+    "StructuredFormat",
     "Target",
     "Tile",
     "Unroll",
@@ -147,6 +149,40 @@ class Buffers(Section):
     )
 
 
+class StructuredFormat(Section):
+    """N of M: the ``nm`` kernel."""
+
+    n: Annotated[int, integer_rule(1, 15)] = _field(
+        "non-zeros in every run of m rows, below m",
+        unit="rows",
+        effect="slots per run, each a cycle",
+        default=2,
+    )
+    m: Annotated[int, integer_rule(2, 16, power=True)] = _field(
+        "rows of a run", unit="rows", effect="bits of a slot's place", default=4
+    )
+
+
+class Formats(Section):
+    """Parameters of the block formats; only those of built-in kernels matter."""
+
+    gap_bits: Annotated[int, integer_rule(3, 8)] = _field(
+        "bits of a gap between non-zeros in the runlength kernel",
+        unit="bits",
+        effect="wider gaps need fewer pads on sparse columns and more bytes on dense ones",
+        default=4,
+    )
+    nm: StructuredFormat = _field(
+        "pattern of the nm kernel", unit="", effect="its slots", default=StructuredFormat()
+    )
+    block_rows: Annotated[int, one_of_rule(1, 2, 4, 8, 16)] = _field(
+        "rows of a run in the block kernel",
+        unit="rows",
+        effect="longer runs need fewer occupancy bits and store more zeros",
+        default=8,
+    )
+
+
 class Schedule(Section):
     """Directives on the loop nest n, k, m."""
 
@@ -156,8 +192,9 @@ class Schedule(Section):
         "block formats that the engines can decode",
         unit="names",
         effect="each adds a decoder to every engine",
-        default=KERNELS,
+        default=("dense", "bitmap"),
     )
+    formats: Formats = _field("format parameters", unit="", effect="decoders", default=Formats())
     group: Annotated[int | Literal["auto"], integer_rule(1, 16, auto=True)] = _field(
         "engines that share one weight port, drain and result port, a divisor of unroll.n; "
         "auto leaves each engine two bytes of weights per cycle",
@@ -220,7 +257,13 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_joint_rules(self) -> Self:
         unroll, tile, buffers = self.schedule.unroll, self.schedule.tile, self.schedule.buffers
-        group = self.schedule.group
+        group, pattern = self.schedule.group, self.schedule.formats.nm
+        if pattern.n >= pattern.m:
+            _refuse(
+                "schedule.formats.nm.n",
+                f"must be below schedule.formats.nm.m ({pattern.m})",
+                pattern.n,
+            )
         if tile.m != unroll.m:
             _refuse("schedule.tile.m", f"must equal schedule.unroll.m ({unroll.m})", tile.m)
         if tile.n % unroll.n:

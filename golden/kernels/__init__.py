@@ -16,7 +16,6 @@ from .runlength import RunLength
 __all__ = ["CHUNK", "KERNELS", "Kernel", "Steps"]
 
 KERNELS: dict[str, Kernel] = {
-    kernel.name: kernel
-    for kernel in (Dense(), Bitmap(), RunLength(), StructuredNM(), BlockRuns())
+    kernel.name: kernel for kernel in (Dense(), Bitmap(), RunLength(), StructuredNM(), BlockRuns())
 }
 """Formats with their usual parameters; `Kernel.configured` takes an array's."""

@@ -48,9 +48,7 @@ class BlockRuns(Kernel):
         stored = self._stored(occupied, block.shape[0])
         return pack_entries(entries, self.bits), np.ascontiguousarray(block.T)[stored]
 
-    def decode(
-        self, index: np.ndarray, values: np.ndarray, depth: int, columns: int
-    ) -> np.ndarray:
+    def decode(self, index: np.ndarray, values: np.ndarray, depth: int, columns: int) -> np.ndarray:
         chunks = -(-depth // CHUNK)
         entries = unpack_entries(index, self.bits, columns * chunks)
         occupied = ((entries[:, None] >> np.arange(self.bits)) & 1).astype(bool)

@@ -55,9 +55,7 @@ class StructuredNM(Kernel):
         values = np.take_along_axis(runs, slots, axis=-1).reshape(-1)
         return pack_entries(slots.reshape(-1), self.bits), values
 
-    def decode(
-        self, index: np.ndarray, values: np.ndarray, depth: int, columns: int
-    ) -> np.ndarray:
+    def decode(self, index: np.ndarray, values: np.ndarray, depth: int, columns: int) -> np.ndarray:
         runs = -(-depth // self.m)
         count = columns * runs * self.n
         slots = unpack_entries(index, self.bits, count).reshape(columns, runs, self.n)

@@ -92,9 +92,7 @@ class RunLength(Kernel):
         transposed = np.ascontiguousarray(block.T)
         return pack_entries(self._entries(block != 0), self.bits), transposed[transposed != 0]
 
-    def decode(
-        self, index: np.ndarray, values: np.ndarray, depth: int, columns: int
-    ) -> np.ndarray:
+    def decode(self, index: np.ndarray, values: np.ndarray, depth: int, columns: int) -> np.ndarray:
         entries = unpack_entries(index, self.bits, len(index) * entries_per_word(self.bits))
         block = np.zeros((columns, depth), np.int8)
         column = row = taken = 0

@@ -37,9 +37,7 @@ class BlockRunsDecoder(ChunkDecoder):
         m.d.comb += [
             out.base.eq(count),
             out.mask.eq(Cat(bit.replicate(self._rows) for bit in entry.first) & inside),
-            self.chunks.valid.eq(
-                self.enable & self.index.valid & (out.mask.any() | out.last)
-            ),
+            self.chunks.valid.eq(self.enable & self.index.valid & (out.mask.any() | out.last)),
             step.eq(
                 self.enable & self.index.valid & (self.chunks.ready | ~(out.mask.any() | out.last))
             ),

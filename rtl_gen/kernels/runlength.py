@@ -29,9 +29,7 @@ class RunLengthDecoder(ChunkDecoder):
         end_code = (1 << self._bits) - 1
         pad_code = end_code - 1
         take = Signal(2)
-        entry = EntryReader(
-            m, self.index, self._bits, take, self.column_end & self.final_column
-        )
+        entry = EntryReader(m, self.index, self._bits, take, self.column_end & self.final_column)
         position = Signal(self.k_bits)
         row = Signal(self.k_bits)
         is_end = Signal()
@@ -56,7 +54,5 @@ class RunLengthDecoder(ChunkDecoder):
         ]
         with m.If(step):
             m.d.comb += take.eq(Mux((is_pad & second_gap) | (~is_end & ~is_pad & second_end), 2, 1))
-            m.d.sync += position.eq(
-                Mux(out.last, 0, Mux(push, row + 1, position + pad_code))
-            )
+            m.d.sync += position.eq(Mux(out.last, 0, Mux(push, row + 1, position + pad_code)))
         return m
