@@ -20,7 +20,7 @@ from pyosys import libyosys as yosys
 design = yosys.Design()
 for source in sys.argv[2:]:
     yosys.run_pass("read_rtlil " + source, design)
-for command in ("proc -nomux -norom", "memory_collect", "delete t:$meminit*", "opt_clean",
+for command in ("proc -nomux -norom", "delete t:$meminit*", "memory_collect", "opt_clean",
                 "setattr -mod -unset generator",
                 "write_verilog -noattr " + sys.argv[1]):
     yosys.run_pass(command, design)

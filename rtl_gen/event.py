@@ -27,8 +27,13 @@ def chunk(k_bits: int) -> data.StructLayout:
 
 
 def position(k_bits: int) -> data.StructLayout:
-    """An event that still lacks its value; ``valued`` is low for a close token."""
-    return data.StructLayout({"k": k_bits, "valued": 1, "last": 1, "segment_end": 1, **_MARKS})
+    """An event that still lacks its value; ``valued`` is low for a close token.
+
+    ``hold``, with ``segment_end``: the values that follow will be played again.
+    """
+    return data.StructLayout(
+        {"k": k_bits, "valued": 1, "last": 1, "segment_end": 1, "hold": 1, **_MARKS}
+    )
 
 
 def event(k_bits: int) -> data.StructLayout:

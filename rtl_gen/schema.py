@@ -275,12 +275,16 @@ class Config(Section):
             _refuse("schedule.tile.n", f"must be at most 4096 per engine ({most})", tile.n)
         if group != "auto" and unroll.n % group:
             _refuse("schedule.group", f"must divide schedule.unroll.n ({unroll.n})", group)
+        bits = self.interface.data_bits
         for field, least in zip(
-            ("index_words", "value_words"), minimum_ring_words(tile.k), strict=True
+            ("index_words", "value_words"), minimum_ring_words(tile.k, bits), strict=True
         ):
             value = getattr(buffers, field)
             if value != "auto" and value < least:
-                rule = f"must hold one block of tile.k = {tile.k}, at least {least} words"
+                rule = (
+                    f"must hold one block of tile.k = {tile.k} and beats of {bits} bits, "
+                    f"at least {least} words"
+                )
                 _refuse(f"schedule.buffers.{field}", rule, value)
         technology = devices()[self.target.device].technology
         if self.target.mac not in ("auto", *technology.macs):

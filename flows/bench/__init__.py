@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 
-from . import demo, generation
+from . import area, demo, generation, sparsity
 
 __all__ = ["BENCHES", "Bench"]
 
 Bench = Callable[[Callable[[str, int, int], None]], dict]
 
-BENCHES: dict[str, Bench] = {"demo": demo.run, "generate": generation.run}
+BENCHES: dict[str, Bench] = {
+    "demo": demo.run,
+    "sparsity": sparsity.run,
+    "area": area.run,
+    "generate": generation.run,
+}
 """Each returns a report with ``title``, ``header``, ``rows`` and ``bars``."""

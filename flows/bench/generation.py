@@ -15,7 +15,7 @@ __all__ = ["run"]
 def _config(engines: int) -> dict:
     return {
         "name": f"engines_{engines}",
-        "target": {"device": "generic", "clock_mhz": 100, "mac": "dsp48e2"},
+        "target": {"device": "generic", "clock_mhz": 100},
         "schedule": {
             "unroll": {"m": 16, "n": engines, "k": 1},
             "tile": {"m": 16, "n": 32 * engines, "k": 256},

@@ -1,30 +1,45 @@
 """``sparsefuse simulate``: the cocotb benches on the generated Verilog."""
 
 import json
+import re
 import secrets
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flows.build import cache_folder
 from flows.files import write_bytes, write_json
 from flows.generate import MANIFEST, generate, simulation_sources
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput, CheckFailed
 from rtl_gen.config import Derived, derive, load
-from sim.benches import BENCHES, SIMULATORS, Outcome, run_benches, simulator_version, wave_suffix
+from sim.benches import (
+    BENCHES,
+    LOG,
+    SIMULATORS,
+    Outcome,
+    run_benches,
+    tail,
+    tool_versions,
+    wave_suffix,
+)
 
-__all__ = ["register", "simulate"]
+__all__ = ["log_path", "register", "simulate"]
 
 _LARGEST_SEED = 2**31 - 1
 
 _Simulator = StrEnum("_Simulator", list(SIMULATORS))
 _Bench = StrEnum("_Bench", list(BENCHES))
+
+
+def log_path(derived: Derived, simulator: str) -> Path:
+    """Where the log of the last simulation of a design is kept."""
+    return cache_folder("simulate") / f"{derived.name}-{simulator}.log"
 
 
 def simulate(
@@ -34,15 +49,12 @@ def simulate(
     seed: int = 0,
     benches: Sequence[str] = BENCHES,
     waves: Path | None = None,
-    log: Path | None = None,
 ) -> list[Outcome]:
-    """Generate the Verilog in a folder of its own and run benches on it.
+    """Generate the Verilog in a folder of its own and run benches on it; `log_path` has the log.
 
     Args:
         derived: the configuration.
-        simulator, seed, benches: see `sim.benches.run_benches`.
-        waves: file that gets the waveforms.
-        log: file that gets everything the simulator and the benches print.
+        simulator, seed, benches, waves: see `sim.benches.run_benches`.
 
     Raises:
         BadInput: a tool is missing.
@@ -54,9 +66,9 @@ def simulate(
         folder.mkdir()
         rtl = generate(derived, Path(name, "rtl"))
         manifest = json.loads((rtl / MANIFEST).read_text("utf-8"))
-        with progress_line() as progress:
-            try:
-                run = run_benches(
+        try:
+            with progress_line() as progress:
+                return run_benches(
                     simulation_sources(rtl, manifest),
                     derived.shape,
                     int(derived.config_hash[:8], 16),
@@ -64,13 +76,90 @@ def simulate(
                     simulator=simulator,
                     seed=seed,
                     benches=benches,
-                    waves=waves is not None,
+                    waves=waves,
                     progress=progress,
                 )
-            finally:
-                if log is not None:
-                    text = folder / "simulate.log"
-                    write_bytes(log, text.read_bytes() if text.exists() else b"")
+        finally:
+            if (folder / LOG).exists():
+                write_bytes(log_path(derived, simulator), (folder / LOG).read_bytes())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+
+    @app.command("simulate")
+    def command(
+        config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
+        simulator: Annotated[
+            _Simulator, typer.Option(help="Verilator is fast, Icarus an independent opinion.")
+        ] = _Simulator("verilator"),
+        seed: Annotated[
+            int | None,
+            typer.Option(help="Seed of all random stimuli; a fresh one by default.", min=0),
+        ] = None,
+        waves: Annotated[
+            Path | None,
+            typer.Option(help="File for waveforms: .vcd from Verilator, .fst from Icarus."),
+        ] = None,
+        bench: Annotated[
+            list[_Bench] | None, typer.Option(help="Run this bench only; may be repeated.")
+        ] = None,
+        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+    ) -> None:
+        """Run the cocotb benches on the generated Verilog."""
+        derived = derive(load(config))
         if waves is not None:
-            write_bytes(waves, run.waves.read_bytes())
-        return run.outcomes
+            _check_waves(waves, simulator.value)
+        if seed is None:
+            seed = secrets.randbelow(_LARGEST_SEED)
+        benches = tuple(dict.fromkeys(b.value for b in bench)) if bench else BENCHES
+        chosen = "".join(f" --bench {name}" for name in benches) if bench else ""
+        replay = f"sparsefuse simulate {config} --simulator {simulator.value} --seed {seed}{chosen}"
+        typer.echo(f"seed {seed}; replay: {replay}", err=True)
+        outcomes = simulate(
+            derived, simulator=simulator.value, seed=seed, benches=benches, waves=waves
+        )
+        rows = [
+            (
+                f"{o.bench}: {_readable(o.test)}",
+                "pass" if o.passed else "FAIL",
+                f"{o.cycles}",
+                f"{o.seconds:.2f}",
+            )
+            for o in outcomes
+        ]
+        title = f"{derived.name} on {simulator.value}, seed {seed}"
+        print_table(title, ("bench: test", "result", "cycles", "seconds"), rows)
+        failed = [outcome for outcome in outcomes if not outcome.passed]
+        if report is not None:
+            figures = {
+                "config": derived.config.model_dump(mode="json"),
+                "config_hash": derived.config_hash,
+                "simulator": simulator.value,
+                "tools": tool_versions(simulator.value),
+                "seed": seed,
+                "replay": replay,
+                "passed": len(outcomes) - len(failed),
+                "failed": len(failed),
+                "tests": [asdict(outcome) for outcome in outcomes],
+            }
+            write_json(report, figures)
+        log = log_path(derived, simulator.value)
+        if failed:
+            typer.echo(tail(log), err=True)
+            names = ", ".join(f"{o.bench}.{o.test} ({o.message})" for o in failed)
+            raise CheckFailed(f"{len(failed)} of {len(outcomes)} tests failed: {names}; log: {log}")
+
+
+def _readable(test: str) -> str:
+    """A cocotb test's name without the names of its parameters."""
+    return re.sub(r"/\w+=", " ", test)
+
+
+def _check_waves(waves: Path, simulator: str) -> None:
+    """Refuse a file that could not be written, before minutes are spent."""
+    suffix = wave_suffix(simulator)
+    if waves.suffix != suffix:
+        raise BadInput(f"{waves}: --waves: must end in {suffix} with {simulator}, got {waves.name}")
+    if waves.is_dir() or not waves.resolve().parent.is_dir():
+        raise BadInput(f"{waves}: --waves: must be a file in an existing folder, got none")

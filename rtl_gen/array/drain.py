@@ -66,7 +66,11 @@ class Drain(wiring.Component):
         super().__init__(ports)
 
     def _of(self, name: str, engine: Signal):
-        return Array(getattr(self, f"{name}_{e}") for e in range(self.shape.group))[engine]
+        ports = [getattr(self, f"{name}_{e}") for e in range(self.shape.group)]
+        # An engine number that does not exist must have a value too: linters of the emitted
+        # Verilog refuse an incomplete case.
+        ports += ports[-1:] * ((1 << len(engine)) - len(ports))
+        return Array(ports)[engine]
 
     def elaborate(self, platform):
         shape = self.shape

@@ -150,8 +150,19 @@ class EventSource(wiring.Component):
                 m.d.sync += replay.eq(Mux(last_replay, 0, replay + 1))
                 with m.If(last_replay & header.job_end):
                     m.d.sync += [in_header.eq(0), idle.eq(1)]
+        # The scanner may be a whole short segment behind, so it is told what follows its own.
         self._job_end = Signal()
-        m.d.comb += self._job_end.eq(header.job_end & last_replay)
+        self._hold = Signal()
+        m.d.comb += [
+            self._job_end.eq(header.job_end & last_replay),
+            self._hold.eq(
+                Mux(
+                    last_replay,
+                    (self.m_tiles != 1) & ~header.job_end,
+                    replay + 2 != self.m_tiles,
+                )
+            ),
+        ]
         return chunks, last_column, header
 
     def _scan(self, m: Module, chunks, last_column, header) -> None:
@@ -183,6 +194,7 @@ class EventSource(wiring.Component):
                 marks.final.eq(header.final),
                 marks.tile_end.eq(header.tile_end & block_last),
                 marks.segment_end.eq(header.segment_end & block_last),
+                marks.hold.eq(self._hold),
                 marks.job_end.eq(self._job_end & header.segment_end & block_last),
             ]
         with m.Elif(scan_ready):
@@ -233,7 +245,7 @@ class EventSource(wiring.Component):
             m.d.comb += self.values.ready.eq(found.valued & (byte == 7))
             with m.If(found.segment_end):
                 m.d.comb += [self.values.ready.eq(open_word), self.values_rewind.eq(1)]
-                m.d.sync += [byte.eq(0), values_hold.eq(self.index_hold)]
+                m.d.sync += [byte.eq(0), values_hold.eq(found.hold)]
             with m.If(found.job_end):
                 m.d.sync += values_idle.eq(1)
         with m.If(self.start):

@@ -1,0 +1,130 @@
+"""Share of the limit 1 / (1 - sparsity) that the array reaches, cycle-exact."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from flows.bench.bars import Bar
+from flows.engines import run_matmul
+from flows.prune import clustered_mask, random_mask
+from golden.cycles import count_cycles
+from golden.errors import CheckFailed
+from golden.plan import plan_matmul
+from rtl_gen.config import Derived, derive, parse
+
+__all__ = ["SPARSITIES", "run", "sparse_config"]
+
+SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_BARS = {
+    "random": (0.98, 0.97, 0.97, 0.96, 0.94, 0.90),
+    "clustered": (0.97, 0.96, 0.96, 0.94, 0.91, 0.88),
+}
+_SIZE = 1024
+_ROWS = 64
+_SEED = 20
+_MASKS = {"random": random_mask, "clustered": clustered_mask}
+
+
+def sparse_config(engines: int, tile_k: int = 512) -> Derived:
+    """The configuration of the table: V = 16 and ports that do not bind."""
+    return derive(
+        parse(
+            {
+                "name": f"sparsity_{engines}",
+                "target": {"device": "xczu9eg", "clock_mhz": 250},
+                "schedule": {
+                    "unroll": {"m": 16, "n": engines, "k": 1},
+                    "tile": {"m": 16, "n": 32 * engines, "k": tile_k},
+                    "kernels": ["dense", "bitmap"],
+                    "group": 4,
+                    "buffers": {"activation_tiles": 4, "index_words": 512, "value_words": 1024},
+                },
+                "interface": {"top": "array", "data_bits": 512},
+            },
+            "bench sparsity",
+        )
+    )
+
+
+def _weights(mask: str, sparsity: float, size: int) -> np.ndarray:
+    """Int8 (size, size) without zeros but those of the mask."""
+    rng = np.random.default_rng(_SEED)
+    values = rng.integers(1, 128, (size, size)) * rng.choice((-1, 1), (size, size))
+    keep = _MASKS[mask]((size, size), sparsity, _SEED)
+    return np.where(keep, values, 0).astype(np.int8)
+
+
+def _share(derived: Derived, weights: np.ndarray, kernel: str) -> tuple[int, float]:
+    """Cycles, and non-zero products per multiplier and cycle."""
+    activations = np.zeros((_ROWS, weights.shape[0]), np.int8)
+    count = count_cycles(plan_matmul(derived.shape, activations, weights, kernel))
+    useful = int(np.count_nonzero(weights)) * _ROWS
+    return count.cycles, useful / (derived.shape.multipliers * count.cycles)
+
+
+def run(progress: Callable[[str, int, int], None]) -> dict:
+    """P = 64 on the cycle model, and one point at P = 16 on the RTL to confirm it.
+
+    Cycles run from the start of the job, with empty rings, to the last result.
+    """
+    derived = sparse_config(64)
+    dense_weights = _weights("random", 0.0, _SIZE)
+    dense_cycles, dense_share = _share(derived, dense_weights, "dense")
+    figures = []
+    total = len(_MASKS) * len(SPARSITIES)
+    for mask in _MASKS:
+        for number, sparsity in enumerate(SPARSITIES):
+            progress("cycle model", len(figures), total)
+            weights = _weights(mask, sparsity, _SIZE)
+            cycles, share = _share(derived, weights, "bitmap")
+            figures.append(
+                {
+                    "mask": mask,
+                    "sparsity": sparsity,
+                    "cycles": cycles,
+                    "speed_up": dense_cycles / cycles,
+                    "limit": 1 / (1 - float(np.mean(weights == 0))),
+                    "share_of_limit": share,
+                    "bar": _BARS[mask][number],
+                    "source": "computed (cycle model)",
+                }
+            )
+    smaller = sparse_config(16)
+    weights = _weights("clustered", 0.9, 512)
+    rng = np.random.default_rng(_SEED)
+    activations = rng.integers(-128, 128, (_ROWS, 512)).astype(np.int8)
+    rtl = run_matmul(smaller, activations, weights, "rtl", "bitmap", progress)
+    cycle = run_matmul(smaller, activations, weights, "cycle", "bitmap", progress)
+    if rtl.cycles != cycle.cycles or not np.array_equal(rtl.output, cycle.output):
+        raise CheckFailed(
+            f"bench sparsity: RTL must equal the models, {rtl.cycles} != {cycle.cycles} cycles"
+        )
+    bars = [
+        Bar(f"{f['mask']} {f['sparsity']:.0%}", f["share_of_limit"], f["bar"]) for f in figures
+    ]
+    mean = float(np.mean([f["speed_up"] for f in figures]))
+    bars.append(Bar("mean speed-up over the same hardware run dense", mean, 6.6))
+    bars.append(Bar("dense matrix on the sparse hardware", dense_share, 0.98))
+    return {
+        "title": f"{_SIZE} x {_SIZE}, M = {_ROWS}, P = 64, V = 16 (cycle model, exact; "
+        f"RTL at P = 16: {rtl.cycles} cycles, the same)",
+        "header": ("mask", "sparsity", "cycles", "speed-up", "limit", "% of limit", "bar"),
+        "rows": [
+            (
+                f["mask"],
+                f"{f['sparsity']:.0%}",
+                f"{f['cycles']:,}",
+                f"{f['speed_up']:.2f}",
+                f"{f['limit']:.2f}",
+                f"{f['share_of_limit']:.1%}",
+                f"{f['bar']:.0%}",
+            )
+            for f in figures
+        ],
+        "seed": _SEED,
+        "config": derived.config.model_dump(mode="json"),
+        "config_hash": derived.config_hash,
+        "figures": figures,
+        "rtl": {"cycles": rtl.cycles, "source": rtl.source},
+        "bars": [bar.report() for bar in bars],
+    }
