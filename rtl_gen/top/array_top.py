@@ -1,5 +1,8 @@
 """Array top: the sparse array behind AXI4-Stream and AXI4-Lite."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import (
     Cat,
     ClockDomain,
@@ -220,16 +223,17 @@ class ArrayTop(wiring.Component):
             "EVENTS_LOW": events[:32],
             "EVENTS_HIGH": upper["EVENTS"],
         }
-        selected = Cat(slave.read_address == word(register.name) for register in REGISTERS)
+        selected = Signal(len(REGISTERS))
         m.d.comb += [
+            selected.eq(Cat(slave.read_address == word(r.name) for r in REGISTERS)),
             slave.read_error.eq(~selected.any()),
             slave.read_data.eq(
-                Cat(
-                    Cat(
-                        values[register.name][bit : bit + 1] & selected[i]
+                reduce(
+                    or_,
+                    (
+                        values[register.name] & selected[i].replicate(32)
                         for i, register in enumerate(REGISTERS)
-                    ).any()
-                    for bit in range(32)
+                    ),
                 )
             ),
         ]
