@@ -24,6 +24,8 @@ MAC_LATENCY = {"packed": 3, "split": 3, "dsp48e2": 4, "dsp48e1": 4}
 _PUSH, _WORD, _LAST, _INDEXED, _BLOCK, _SEGMENT, _JOB = 1, 2, 4, 8, 16, 32, 64
 # Flags of an event in the queue.
 _VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
+# Further flags of a chunk: its last event ends a segment, and the next play is not the last.
+_ENDS, _HOLD = 16, 32
 _HEADER, _RUN, _DONE = 0, 1, 2
 
 
@@ -84,6 +86,7 @@ def _run(
     found = np.zeros(engines, np.bool_)
     found_flags = np.zeros(engines, np.int64)
     found_segment = np.zeros(engines, np.bool_)
+    found_hold = np.zeros(engines, np.bool_)
     byte = np.zeros(engines, np.int64)
     queue = np.zeros((engines, queue_depth), np.int64)
     queue_head = np.zeros(engines, np.int64)
@@ -227,7 +230,7 @@ def _run(
                         values_used = valued != 0 or byte[e] != 0
                         values_rewind = True
                         byte[e] = 0
-                        values_hold[e] = index_hold
+                        values_hold[e] = found_hold[e]
                     elif valued:
                         values_used = byte[e] == 7
                         byte[e] = (byte[e] + 1) & 7
@@ -241,7 +244,8 @@ def _run(
                     if only:
                         mask |= flags & (_CLOSE | _TILE | _FINISH)
                     found_flags[e] = mask
-                    found_segment[e] = only and (flags & 16) != 0
+                    found_segment[e] = only and (flags & _ENDS) != 0
+                    found_hold[e] = (flags & _HOLD) != 0
                     if not chunk_ready:
                         held[e] -= 1
                 if chunk_ready:
@@ -266,7 +270,14 @@ def _run(
                             if flags & _BLOCK:
                                 marks |= _TILE
                                 if flags & _SEGMENT:
-                                    marks |= 16
+                                    marks |= _ENDS
+                                    # What the next play of the values needs: the decoder may
+                                    # be a play ahead when the scanner gets there.
+                                    if last_replay:
+                                        if m_tiles != 1 and not flags & _JOB:
+                                            marks |= _HOLD
+                                    elif replay[e] + 2 != m_tiles:
+                                        marks |= _HOLD
                                     if flags & _JOB and last_replay:
                                         marks |= _FINISH
                             held_flags[e] = marks

@@ -25,13 +25,18 @@ def is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
-def minimum_ring_words(k_tile: int) -> tuple[int, int]:
+def minimum_ring_words(k_tile: int, data_bits: int = WORD_BITS) -> tuple[int, int]:
     """Smallest ``(index_words, value_words)`` that hold one maximal block.
 
     A block is one column of ``k_tile`` INT8 values, all non-zero: ``k_tile / 8`` value words,
-    ``k_tile / 64`` words of occupancy bits and two words of header.
+    ``k_tile / 64`` words of occupancy bits and one word of header.  The index ring holds a whole
+    block beside three beats of ``data_bits``: the one that its segment begins in, the one that
+    it ends in, and the one kept free for a beat in flight.  Values may pass through their ring,
+    which takes four beats at a time.
     """
-    return max(16, -(-k_tile // 64) + 2), max(16, -(-k_tile // 8))
+    beat = data_bits // WORD_BITS
+    index = -(-k_tile // 64) + 1 + 3 * beat
+    return max(16, index), max(16, -(-k_tile // 8), 4 * beat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,8 @@ class ArrayShape:
     activation_tiles : int
         Activation tile buffers; a power of two, 2 to 8.
     index_words, value_words : int
-        Depth of an engine's rings in 64-bit words; powers of two that hold one maximal block.
+        Depth of an engine's rings in 64-bit words; powers of two, at least
+        `minimum_ring_words`.
     queue : int
         Depth of an engine's event queue in events; a power of two, 2 to 64.
     data_bits : int
@@ -97,7 +103,6 @@ class ArrayShape:
             value = getattr(self, field.name)
             if field.type is int and (not isinstance(value, int) or isinstance(value, bool)):
                 raise BadInput(f"array shape: {field.name}: must be an integer, got {value!r}")
-        least_index, least_value = minimum_ring_words(self.k_tile)
         self._power_of_two("lanes", 2, 64)
         self._between("engines", 1, 1024)
         self._between("group", 1, 16)
@@ -108,10 +113,11 @@ class ArrayShape:
         self._power_of_two("k_tile", 16, 4096)
         self._between("columns", 1, 4096)
         self._power_of_two("activation_tiles", 2, 8)
+        self._one_of("data_bits", (64, 128, 256, 512))
+        least_index, least_value = minimum_ring_words(self.k_tile, self.data_bits)
         self._power_of_two("index_words", least_index, 65536)
         self._power_of_two("value_words", least_value, 65536)
         self._power_of_two("queue", 2, 64)
-        self._one_of("data_bits", (64, 128, 256, 512))
         self._one_of("mac", MAC_KINDS)
         self._between("gap_bits", 3, 8)
         self._one_of("nm_m", (2, 4, 8, 16))

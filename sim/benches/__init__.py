@@ -1,5 +1,23 @@
 """The cocotb benches of the array top, and what runs them on a simulator."""
 
-from .run import BENCHES, SIMULATORS, Outcome, run_benches
+from .run import (
+    BENCHES,
+    LOG,
+    SIMULATORS,
+    Outcome,
+    run_benches,
+    tail,
+    tool_versions,
+    wave_suffix,
+)
 
-__all__ = ["BENCHES", "SIMULATORS", "Outcome", "run_benches"]
+__all__ = [
+    "BENCHES",
+    "LOG",
+    "SIMULATORS",
+    "Outcome",
+    "run_benches",
+    "tail",
+    "tool_versions",
+    "wave_suffix",
+]

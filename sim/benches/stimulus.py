@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-__all__ = ["PATTERNS", "SPARSITIES", "Coverage", "operands", "pause_pattern", "private"]
+from golden.kernels import KERNELS
+from golden.shape import ArrayShape
+
+__all__ = ["PATTERNS", "SPARSITIES", "Coverage", "fitted", "operands", "pause_pattern", "private"]
 
 PATTERNS = ("none", "random", "bursts")
 """When a driver pauses: never, a quarter of the cycles, or for long runs."""
@@ -73,6 +76,21 @@ def operands(
         weights[:, 0] = 0
         weights[:, -1] = -128
     return activations, weights
+
+
+def fitted(shape: ArrayShape, kernel: str, weights: np.ndarray) -> np.ndarray:
+    """``weights``, int8 (depth, outputs), without the values that the kernel can't hold.
+
+    Only N:M has a limit: of each M rows, the first N non-zero ones stay.
+    """
+    if KERNELS[kernel].configured(shape).accepts(weights):
+        return weights
+    depth, outputs = weights.shape
+    padded = np.zeros((-(-depth // shape.nm_m) * shape.nm_m, outputs), np.int8)
+    padded[:depth] = weights
+    parts = padded.reshape(-1, shape.nm_m, outputs)
+    parts[np.cumsum(parts != 0, axis=1) > shape.nm_n] = 0
+    return padded[:depth]
 
 
 class Coverage:

@@ -91,7 +91,8 @@ inline Ports bind(Vtop* top) {{
 def _call(command: Sequence[str], cwd: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if "rror" in line]
+        lines = done.stderr.splitlines()
+        errors = [line for line in lines if "rror" in line or line.startswith("%Warning")]
         detail = errors[0] if errors else done.stderr.strip()[-300:]
         raise CheckFailed(f"{Path(command[0]).name} failed: {detail}")
 
