@@ -174,8 +174,10 @@ class ArrayTop(wiring.Component):
             with m.If(watchdog.any() & (quiet == watchdog)):
                 m.d.sync += errors[2].eq(1)
         busy_before = Signal()
-        m.d.sync += busy_before.eq(array.busy)
-        with m.If(busy_before & ~array.busy):
+        cleared = Signal()
+        m.d.sync += [busy_before.eq(array.busy), cleared.eq(clear)]
+        # A job that a reset cuts short is not done.
+        with m.If(busy_before & ~array.busy & ~cleared):
             m.d.sync += done.eq(1)
 
         # Writes: whole words, or bytes of them.
