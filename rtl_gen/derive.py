@@ -77,9 +77,7 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
     group = schedule.group
     if group == "auto" or count % group:
         group = _auto_group(count, config.interface.data_bits)
-    least_index, least_value = minimum_ring_words(
-        schedule.tile.k, config.interface.data_bits
-    )
+    least_index, least_value = minimum_ring_words(schedule.tile.k, config.interface.data_bits)
     buffers = schedule.buffers
     index_words, value_words = buffers.index_words, buffers.value_words
     if index_words == "auto":

@@ -1,7 +1,6 @@
 """Emission: Amaranth components to deterministic Verilog, each distinct module once."""
 
 import re
-import re
 import subprocess
 import sys
 import tempfile
@@ -59,7 +58,7 @@ def _without_empty_wires(text: str) -> str:
     Amaranth has such signals, Verilog has not: they would become ``[-1:0]``, two bits.
     """
     for wire in _EMPTY_WIRE.findall(text):
-        text = text.replace(f"  connect {wire} {{  }}\n", "")
+        text = re.sub(rf"^ *connect {re.escape(wire)} {{  }}\n", "", text, flags=re.MULTILINE)
     return _EMPTY_WIRE.sub("", text)
 
 

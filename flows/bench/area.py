@@ -22,6 +22,7 @@ _CASES = (
     ("bitmap, ECP5", ["bitmap"], "lfe5u-85f", "ecp5"),
 )
 
+
 def run(progress: Callable[[str, int, int], None]) -> dict:
     """Eight engines of 16 lanes in one group, 256-row tiles."""
     folder = cache_folder("synth")

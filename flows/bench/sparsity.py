@@ -99,9 +99,7 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         raise CheckFailed(
             f"bench sparsity: RTL must equal the models, {rtl.cycles} != {cycle.cycles} cycles"
         )
-    bars = [
-        Bar(f"{f['mask']} {f['sparsity']:.0%}", f["share_of_limit"], f["bar"]) for f in figures
-    ]
+    bars = [Bar(f"{f['mask']} {f['sparsity']:.0%}", f["share_of_limit"], f["bar"]) for f in figures]
     mean = float(np.mean([f["speed_up"] for f in figures]))
     bars.append(Bar("mean speed-up over the same hardware run dense", mean, 6.6))
     bars.append(Bar("dense matrix on the sparse hardware", dense_share, 0.98))

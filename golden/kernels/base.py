@@ -39,7 +39,7 @@ class Kernel(ABC):
     code: int
 
     def configured(self, shape: ArrayShape) -> "Kernel":
-        """This format with the parameters that an array was built for."""
+        """Return the format with the parameters that an array was built for."""
         return self
 
     def accepts(self, block: np.ndarray) -> bool:

@@ -36,7 +36,7 @@ class BlockRuns(Kernel):
         chunks = -(-depth // CHUNK)
         padded = np.zeros((columns, chunks * CHUNK), bool)
         padded[:, :depth] = (block != 0).T
-        return padded.reshape(columns, chunks, self.bits, self.rows).any(axis=-1)
+        return np.any(padded.reshape(columns, chunks, self.bits, self.rows), axis=-1)
 
     def _stored(self, occupied: np.ndarray, depth: int) -> np.ndarray:
         """Return bool (columns, depth): the rows whose bytes are stored."""

@@ -26,7 +26,9 @@ __all__ = ["RunLength"]
 
 
 @numba.njit(cache=True)
-def _walk(entries, per_word, pad, end):
+def _walk(
+    entries: np.ndarray, per_word: int, pad: int, end: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     events = np.zeros(len(entries), np.uint8)
     push = np.zeros(len(entries), np.bool_)
     word = np.zeros(len(entries), np.bool_)

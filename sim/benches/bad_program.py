@@ -64,13 +64,13 @@ async def _expect_halt(host: Host, error: int) -> None:
     assert await host.read("STATUS") & 4
 
 
-async def _recover(host: Host) -> None:
-    """After CONTROL.reset a correct job passes."""
+async def _recover(host: Host, jobs_before: int = 0) -> None:
+    """After CONTROL.reset a correct job passes; ends the bench."""
     await host.abort()
     plan, activations, weights = _plan(host)
     out = await host.product(plan, activations)
     assert np.array_equal(out, matmul(activations, weights)), "wrong after the error"
-    await host.finish(len(plan.jobs))
+    await host.finish(jobs_before + len(plan.jobs))
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
@@ -158,6 +158,13 @@ async def flipped_bits(dut: Any) -> None:
     """A random bit of a random header flipped: the job ends or an error is raised, never a hang."""
     host = Host(dut, "flipped_bits")
     await host.begin()
+    # A correct job first writes all tiles and partial sums: a bad header may read any of them.
+    depth = _SHAPE.activation_tiles * _SHAPE.k_tile
+    activations, weights = operands(host.rng, _SHAPE.lanes, depth, _SHAPE.n_tile, 95)
+    kernel = _SHAPE.kernels[0]
+    warm = plan_matmul(_SHAPE, activations, fitted(_SHAPE, kernel, weights), kernel)
+    await host.product(warm, activations)
+    jobs = len(warm.jobs)
     halts = 0
     for _ in range(16):
         plan, activations, _ = _plan(host)
@@ -178,4 +185,4 @@ async def flipped_bits(dut: Any) -> None:
         halts += bool(status & 4)
         await host.abort()
     assert halts, "no flipped bit was noticed"
-    await _recover(host)
+    await _recover(host, jobs)

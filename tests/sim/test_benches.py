@@ -1,0 +1,175 @@
+"""The cocotb benches: they pass on both simulators, and fail on an array that is broken."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flows import cli
+from flows.commands import simulate as command
+from flows.generate import MANIFEST, generate, simulation_sources
+from golden.matmul import matmul
+from golden.plan import plan_matmul
+from golden.shape import KERNELS
+from rtl_gen.config import derive, load
+from sim.benches import BENCHES, Outcome, run_benches
+from sim.benches.model import ArrayModel
+from sim.benches.stimulus import fitted
+
+# What each mutant changes in the Verilog, wherever it occurs.
+MUTANTS = {
+    "wrap counter dropped": (r"kept_wrap <= [^;]*;", "kept_wrap <= 0;"),
+    "lowest bit of one lane lost": (r"unpacked1 <= ([^;]*);", r"unpacked1 <= \1 & ~1;"),
+}
+
+
+@pytest.fixture(scope="module")
+def derived():
+    return derive(load("test"))
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "sparsefuse" / "simulate"
+
+
+def _run_command(tmp_path, monkeypatch, simulator, seed):
+    """Run all benches through the command line, where folders of the user's have our names."""
+    user = tmp_path / "user"
+    for name in ("sim", "flows", "golden", "cocotb"):
+        (user / name).mkdir(parents=True)
+        (user / name / "__init__.py").write_text("raise ImportError('not the package')\n")
+    monkeypatch.chdir(user)
+    arguments = ["simulate", "test", "--simulator", simulator, "--seed", str(seed)]
+    status = cli.main([*arguments, "--report", "r.json"])
+    report = json.loads((user / "r.json").read_text())
+    failures = [test for test in report["tests"] if not test["passed"]]
+    assert failures == []
+    assert status == 0
+    assert report["seed"] == seed
+    assert {test["bench"] for test in report["tests"]} == set(BENCHES)
+    assert report["passed"] == len(report["tests"])
+    assert all(test["cycles"] > 0 for test in report["tests"] if test["test"] != "coverage")
+    assert report["tools"]["cocotb"]
+    assert report["tools"][simulator]
+    return report
+
+
+def test_all_benches_pass_on_verilator(tmp_path, monkeypatch, cache, seed):
+    report = _run_command(tmp_path, monkeypatch, "verilator", seed)
+    assert f"--seed {seed}" in report["replay"]
+    assert "seed" in (cache / "test-verilator.log").read_text()
+
+
+@pytest.mark.skipif(
+    not (shutil.which("iverilog") and shutil.which("vvp")),
+    reason="Icarus Verilog is not installed (Debian: apt install iverilog)",
+)
+def test_all_benches_pass_on_icarus(tmp_path, monkeypatch, cache, seed):
+    _run_command(tmp_path, monkeypatch, "icarus", seed)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_product_bench_kills_a_broken_array(tmp_path, derived, seed, mutant):
+    folder = generate(derived, tmp_path / "rtl")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    pattern, replacement = MUTANTS[mutant]
+    verilog = folder / "sparsefuse.v"
+    text, count = re.subn(pattern, replacement, verilog.read_text())
+    assert count, "the mutant changes nothing: the Verilog no longer reads like this"
+    verilog.write_text(text)
+    (tmp_path / "sim").mkdir()
+    outcomes = run_benches(
+        simulation_sources(folder, manifest),
+        derived.shape,
+        int(derived.config_hash[:8], 16),
+        folder=tmp_path / "sim",
+        seed=seed,
+        benches=("product",),
+    )
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    assert any("model says" in outcome.message for outcome in failed), outcomes
+
+
+def test_a_failed_bench_ends_the_command_with_status_1(
+    tmp_path, monkeypatch, capsys, cache, derived
+):
+    def broken(*_, folder, **__):
+        (folder / "simulate.log").write_text("first line\nlast line\n")
+        return [
+            Outcome("reset", "good", True, 0.1, 10, ""),
+            Outcome("reset", "bad", False, 0.1, 10, "sums differ"),
+        ]
+
+    monkeypatch.setattr(command, "run_benches", broken)
+    report = tmp_path / "r.json"
+    assert cli.main(["simulate", "test", "--seed", "3", "--report", str(report)]) == 1
+    shown = capsys.readouterr()
+    assert "1 of 2 tests failed: reset.bad (sums differ)" in shown.err
+    assert "last line" in shown.err
+    assert "FAIL" in shown.out
+    assert json.loads(report.read_text())["failed"] == 1
+
+
+def test_a_missing_simulator_is_refused(monkeypatch, capsys, cache):
+    monkeypatch.setattr("sim.benches.run.shutil.which", lambda name: None)
+    assert cli.main(["simulate", "test", "--simulator", "icarus"]) == 2
+    assert "icarus: iverilog and vvp must be on PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("simulator", "waves"),
+    [("verilator", "w.fst"), ("icarus", "w.vcd"), ("verilator", "no/such/folder/w.vcd")],
+)
+def test_a_waves_file_that_can_not_be_written_is_refused(
+    tmp_path, monkeypatch, capsys, simulator, waves
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["simulate", "test", "--simulator", simulator, "--waves", waves]) == 2
+    assert f"{waves}: --waves: must" in capsys.readouterr().err
+
+
+def _feed(model, plan, activations, skip=-1):
+    """Give the beats of a plan's only job to the model, without the one with number ``skip``."""
+    for _ in range(plan.segments):
+        for beat, last in zip(*plan.activation_beats(activations, plan.jobs[0]), strict=True):
+            model.activation_beat(int.from_bytes(beat.tobytes(), "little"), bool(last))
+    for group in range(plan.shape.groups):
+        data, target = plan.weight_beats(group)
+        for number, beat in enumerate(data):
+            if number != skip or group:
+                model.weight_beat(group, int(target[number]), int.from_bytes(beat, "little"))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_model_computes_the_product_from_beats_alone(derived, rng, kernel):
+    activations = rng.integers(-128, 128, (2 * derived.shape.lanes + 1, 70), dtype=np.int8)
+    weights = rng.integers(-128, 128, (70, 19), dtype=np.int8)
+    weights[rng.random(weights.shape) < 0.6] = 0
+    shape = replace(derived.shape, kernels=(kernel,))
+    weights = fitted(shape, kernel, weights)
+    plan = plan_matmul(shape, activations, weights, kernel)
+    model = ArrayModel(shape)
+    _feed(model, plan, activations)
+    expected = model.finish(len(plan.jobs[0]))
+    results = []
+    for first in range(0, shape.engines, shape.group):
+        columns = expected.columns[first : first + shape.group]
+        engines = np.concatenate([np.full(len(c), e) for e, c in enumerate(columns)])
+        results.append((np.concatenate(columns), engines))
+    assert np.array_equal(plan.collect(plan.jobs[0], results), matmul(activations, weights))
+
+
+def test_the_model_notices_a_lost_beat(derived, rng):
+    activations = rng.integers(-128, 128, (3, 70), dtype=np.int8)
+    weights = rng.integers(-128, 128, (70, 19), dtype=np.int8)
+    plan = plan_matmul(derived.shape, activations, weights, "bitmap")
+    for skip in range(1, 8):
+        model = ArrayModel(derived.shape)
+        _feed(model, plan, activations, skip=skip)
+        with pytest.raises((AssertionError, KeyError, ValueError, IndexError)):
+            model.finish(len(plan.jobs[0]))
