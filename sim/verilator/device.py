@@ -1,6 +1,7 @@
 """The verilated array as an object: registers and streams on numpy memory."""
 
 import ctypes
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,12 +44,14 @@ class ArrayDevice:
 
     Attributes:
         cycles, events: sums of the array's own counters over the jobs run so far.
+        seconds: wall time spent in moving streams.
     """
 
     def __init__(self, shape: ArrayShape, library: Path) -> None:
         self.shape = shape
         self.cycles = 0
         self.events = 0
+        self.seconds = 0.0
         self._library = ctypes.CDLL(str(library))
         self._library.sf_new.restype = ctypes.c_void_p
         self._library.sf_ticks.restype = ctypes.c_uint64
@@ -136,9 +139,11 @@ class ArrayDevice:
             )
             self.write("M_TILES", len(job))
             self.write("CONTROL", 1)
+            started = time.perf_counter()
             status = self._library.sf_stream(
                 self._handle, ctypes.byref(source), sources, sinks, ctypes.c_uint64(limit)
             )
+            self.seconds += time.perf_counter() - started
             self._check(status, limit)
             self.cycles += self.counter("CYCLES")
             self.events += self.counter("EVENTS")

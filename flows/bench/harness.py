@@ -1,0 +1,40 @@
+"""How fast the C++ harness simulates a 128-multiplier array."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from flows.bench.bars import Bar
+from flows.engines import run_matmul
+from flows.prune import random_mask
+from rtl_gen.config import derive, load
+
+__all__ = ["run"]
+
+_SEED = 7
+
+
+def run(progress: Callable[[str, int, int], None]) -> dict:
+    """Preset ``edge``, a (64, 512) @ (512, 512) product, dense and half empty."""
+    derived = derive(load("edge"))
+    rng = np.random.default_rng(_SEED)
+    activations = rng.integers(-128, 128, (64, 512)).astype(np.int8)
+    figures = []
+    for sparsity, kernel in ((0.0, "dense"), (0.5, "bitmap")):
+        keep = random_mask((512, 512), sparsity, _SEED)
+        weights = np.where(keep, rng.integers(-128, 128, keep.shape), 0).astype(np.int8)
+        product = run_matmul(derived, activations, weights, "rtl", kernel, progress)
+        figures.append({"kernel": kernel, **product.report(derived, weights)})
+    speeds = [figure["simulated_cycles_per_second"] for figure in figures]
+    macs = derived.shape.multipliers
+    return {
+        "title": f"Harness speed, {macs} multipliers ({figures[0]['cycles_source']})",
+        "header": ("kernel", "cycles", "cycles per second"),
+        "rows": [
+            (figure["kernel"], f"{figure['cycles']:,}", f"{speed:,.0f}")
+            for figure, speed in zip(figures, speeds, strict=True)
+        ],
+        "seed": _SEED,
+        "figures": figures,
+        "bars": [Bar("cycles per second", min(speeds), 100_000).report()],
+    }
