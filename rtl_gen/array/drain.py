@@ -20,6 +20,12 @@ def result(shape: ArrayShape) -> data.StructLayout:
     return data.StructLayout({"data": shape.result_bits, "engine": engine_bits, "last": 1})
 
 
+def _partial_bits(shape: ArrayShape) -> int:
+    """Address bits of the partial sums: engine, column and word each in a field of its own."""
+    counts = (shape.group, shape.columns, shape.drain_cycles)
+    return sum((count - 1).bit_length() for count in counts)
+
+
 class Drain(wiring.Component):
     """Fetches captured columns in turn, adds partial sums, sends the final ones.
 
@@ -112,9 +118,9 @@ class Drain(wiring.Component):
             m.d.sync += engine.eq(0)
 
         # Stage 1: the engines present their words; stage 2: one of them is chosen.
-        address_bits = (shape.group * shape.columns * words - 1).bit_length()
         low_bits = (words - 1).bit_length()
         column_bits = (shape.columns - 1).bit_length()
+        address_bits = _partial_bits(shape)
         stages = []
         for number in range(1, 5):
             stages.append(
@@ -170,11 +176,10 @@ class Drain(wiring.Component):
         with m.If(self.step):
             m.d.sync += captured.eq(self._of("data", one["engine"]))
 
-        depth = shape.group * shape.columns * shape.drain_cycles
         m.submodules.partial = partial = TwoWidthMemory(
             read_bits=shape.result_bits,
             write_bits=shape.result_bits,
-            depth=1 << (depth - 1).bit_length(),
+            depth=1 << _partial_bits(shape),
         )
         sums = Signal(shape.result_bits)
         m.d.comb += [

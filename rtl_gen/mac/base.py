@@ -11,9 +11,10 @@ class PackedMac(wiring.Component):
     """Two accumulators ``acc_i += x_i * weight`` that are captured when a column closes.
 
     Operation: operands enter with ``valid``; ``load`` starts a new sum with this product.
-    ``latency_cycles`` later the sum holds the product; in that cycle the engine raises
-    ``capture``, and one cycle after that ``raw`` holds the finished sums, until the next
-    capture.  ``enable`` freezes the pipeline, but not a capture under way.
+    ``latency_cycles`` enabled cycles later the sum holds the product; in that cycle the engine
+    raises ``capture``, with ``enable``.  Two cycles after the capture ``raw`` holds the finished
+    sums, until the next one, which may come then at the earliest.  ``enable`` freezes the
+    pipeline, but not a capture under way.
 
     Parameters
     ----------
