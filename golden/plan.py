@@ -267,22 +267,23 @@ def plan_matmul(
     """
     check_operands(activations, weights)
     if kernel == "auto":
-        if not any(_accepts(shape, name, weights) for name in shape.kernels):
-            raise BadInput(
-                f"kernel: the array's only kernels ({', '.join(shape.kernels)}) must be able to "
-                f"hold the weights, they are not {shape.nm_n}:{shape.nm_m} sparse"
-            )
-        return min(
-            (
-                plan_matmul(shape, activations, weights, name)
-                for name in shape.kernels
-                if _accepts(shape, name, weights)
-            ),
-            key=lambda plan: (_slots(plan, weights), plan.weight_bytes, plan.kernel),
-        )
+        plans, refusals = [], []
+        for name in shape.kernels:
+            try:
+                plans.append(plan_matmul(shape, activations, weights, name))
+            except BadInput as refusal:
+                refusals.append(refusal)
+        if not plans:
+            raise refusals[0]
+        return min(plans, key=lambda plan: (_slots(plan, weights), plan.weight_bytes, plan.kernel))
     if kernel not in shape.kernels:
         known = ", ".join(shape.kernels)
         raise BadInput(f"kernel: must be one this array has ({known}) or auto, got {kernel!r}")
+    if not _accepts(shape, kernel, weights):
+        raise BadInput(
+            f"kernel: {kernel} must be able to hold the weights, they are not "
+            f"{shape.nm_n}:{shape.nm_m} sparse"
+        )
     depth, outputs = weights.shape
     k_tiles = -(-depth // shape.k_tile)
     costs = _column_costs(shape, kernel, weights)

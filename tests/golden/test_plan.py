@@ -277,3 +277,16 @@ def test_the_least_rings_hold_any_weights(data_bits: int, k_tile: int, rng: np.r
         a, w = operands(rng, (9, 2 * k_tile + 1, 9), zero)
         for kernel in shape.kernels:
             assert count_cycles(plan_matmul(shape, a, w, kernel)).cycles > 0
+
+
+def test_auto_passes_over_kernels_that_cannot_hold_the_weights(rng: np.random.Generator):
+    shape = ArrayShape(
+        lanes=4, engines=2, group=2, k_tile=1024, columns=4, activation_tiles=2, index_words=32,
+        value_words=128, queue=8, data_bits=64, kernels=("runlength", "nm", "bitmap"), mac="packed",
+    )  # fmt: skip
+    dense = rng.integers(1, 128, (1024, 4)).astype(np.int8)
+    activations = np.ones((2, 1024), np.int8)
+    assert plan_matmul(shape, activations, dense).kernel == "bitmap"
+    for name in ("runlength", "nm"):
+        with pytest.raises(BadInput):
+            plan_matmul(shape, activations, dense, name)

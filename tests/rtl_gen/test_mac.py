@@ -111,7 +111,7 @@ def test_the_stimulus_needs_the_wrap_counter(rng: np.random.Generator):
             exact = tuple(int(side[0]) for side in expected([part]))
             assert packed.accumulate(steps, shift) == exact
             wrong += packed.accumulate_plain(steps, shift) != exact
-        assert wrong >= 3
+        assert wrong >= 2  # at least the largest and the opposed operands
 
 
 def test_sums_equal_the_golden_packed_model(check: MacCheck, rng: np.random.Generator):
