@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 __all__ = ["print_table", "progress_line"]
@@ -21,22 +28,22 @@ def progress_line() -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        tasks: dict[str, object] = {}
-        current: list[str] = []
+        tasks: dict[str, TaskID] = {}
+        totals: dict[str, int] = {}
+        current = ""
 
         def update(what: str, done: int, total: int) -> None:
-            if current and current[-1] != what:
-                before = tasks[current[-1]]
-                size = bar.tasks[bar.task_ids.index(before)].total  # type: ignore[arg-type]
-                bar.update(before, completed=size)  # type: ignore[arg-type]
+            nonlocal current
+            if current and current != what:
+                bar.update(tasks[current], completed=totals[current])
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total)
-            current.append(what)
-            bar.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+            current, totals[what] = what, total
+            bar.update(tasks[what], completed=done, total=total)
 
         yield update
         if current:
-            bar.update(tasks[current[-1]], completed=bar.tasks[-1].total)  # type: ignore[arg-type]
+            bar.update(tasks[current], completed=totals[current])
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
