@@ -74,13 +74,19 @@ class RunLength(Kernel):
     def configured(self, shape: ArrayShape) -> "RunLength":
         return RunLength(shape.gap_bits)
 
-    def _entries(self, occupied: np.ndarray) -> np.ndarray:
-        """Entries of all columns; ``occupied`` is bool (depth, columns)."""
-        columns = occupied.shape[1]
+    @staticmethod
+    def _gaps(occupied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Column of each non-zero and the zeros before it in that column, column by column."""
         column, row = np.nonzero(occupied.T)
         gap = np.diff(row, prepend=-1) - 1
         begins = np.diff(column, prepend=-1) != 0
         gap[begins] = row[begins]
+        return column, gap
+
+    def _entries(self, occupied: np.ndarray) -> np.ndarray:
+        """Entries of all columns; ``occupied`` is bool (depth, columns)."""
+        columns = occupied.shape[1]
+        column, gap = self._gaps(occupied)
         pads, rest = np.divmod(gap, self.pad)
         # Pads, then the gap itself; END after the last entry of each column.
         sizes = pads + 1
@@ -117,10 +123,7 @@ class RunLength(Kernel):
 
     def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
         columns = occupied.shape[1]
-        column, row = np.nonzero(occupied.T)
-        gap = np.diff(row, prepend=-1) - 1
-        begins = np.diff(column, prepend=-1) != 0
-        gap[begins] = row[begins]
+        column, gap = self._gaps(occupied)
         # The first pad of a gap is usually free; a column costs at least its close token.
         lone = np.maximum(gap // self.pad - 1, 0)
         cost = np.bincount(column, weights=1 + lone, minlength=columns).astype(np.int64)
