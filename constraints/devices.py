@@ -54,22 +54,30 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         ),
         # A packed operand is wider than 18 bits: two MULT18X18D for two products.
         "ecp5": Family(
-            mac="split", macs=("split", "packed"), products_per_dsp={"split": 1, "packed": 1}
+            mac="ecp5",
+            macs=("ecp5", "split", "packed"),
+            products_per_dsp={"ecp5": 1, "split": 1, "packed": 1},
         ),
         "ice40": Family(
-            mac="split",
-            macs=("split", "packed"),
-            products_per_dsp={"split": 1, "packed": 1},
+            mac="ice40",
+            macs=("ice40", "split", "packed"),
+            products_per_dsp={"ice40": 2, "split": 1, "packed": 1},
             block_bits=4 * 1024,
             block_width=16,
             small_depth=0,
         ),
+        # Each 18x18 multiplier splits into two MULT9X9, if they are instantiated.
         "nexus": Family(
-            mac="split", macs=("split", "packed"), products_per_dsp={"split": 1, "packed": 1}
+            mac="nexus",
+            macs=("nexus", "split", "packed"),
+            products_per_dsp={"nexus": 2, "split": 1, "packed": 1},
         ),
-        # Each 18x18 multiplier splits into two MULT9X9.
+        # Likewise, and inference takes them. A MULTALU36X18 spends two 18x18 multipliers on two
+        # products and saves the look-up tables of the sums.
         "gowin": Family(
-            mac="split", macs=("split", "packed"), products_per_dsp={"split": 2, "packed": 1}
+            mac="gowin",
+            macs=("gowin", "split", "packed"),
+            products_per_dsp={"gowin": 1, "split": 2, "packed": 1},
         ),
         "generic": Family(
             mac="packed", macs=("packed", "split"), products_per_dsp={"packed": 2, "split": 1}

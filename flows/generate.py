@@ -9,15 +9,13 @@ from constraints.render import render
 from flows.files import atomic_folder, write_json, write_text
 from rtl_gen.config import Derived
 from rtl_gen.emit import verilog
+from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top import ArrayTop
 from rtl_gen.top.describe import c_header, register_markdown
 
 __all__ = ["MANIFEST", "PRIMITIVES", "generate", "simulation_sources"]
 
 MANIFEST = "manifest.json"
-PRIMITIVES = {"dsp48e2": "DSP48E2.v", "dsp48e1": "DSP48E1.v"}
-"""Vendor primitive of a MAC technology: the file with its behavioural twin, for simulation."""
-
 _FORMAT = 1
 
 

@@ -155,12 +155,13 @@ def synthesise(
     # A report of an earlier run must not outlive a failure of this one.
     for stale in (REPORT_FILE, yosys.STAT_FILE, _NETLIST):
         (out / stale).unlink(missing_ok=True)
+    command = family.command_for(sources)
     read = [f"read_verilog {yosys.quote(source)}" for source in sources]
     started = time.monotonic()
     yosys.run(
         [
             *read,
-            f"{family.command} -top {module}",
+            f"{command} -top {module}",
             yosys.STAT_COMMAND,
             f"write_json {_NETLIST}",
         ],
@@ -174,7 +175,7 @@ def synthesise(
         "family": family.title,
         "top": module,
         "tool": yosys.version(out / yosys.STAT_FILE),
-        "command": family.command,
+        "command": command,
         "measured": True,
         "config_hash": manifest.config_hash,
         **{name: _number(totals[name]) for name in CLASSES},
@@ -193,7 +194,7 @@ def synthesise(
         work.mkdir(exist_ok=True)
         netlist = out / _NETLIST
         if target == "ice40":
-            netlist = nextpnr.shell_netlist(netlist, module, read, family.command, work)
+            netlist = nextpnr.shell_netlist(netlist, module, read, command, work)
         report["pnr"] = nextpnr.place_and_route(
             netlist, target, device=family.device, freq_mhz=clock_mhz, out=work
         )

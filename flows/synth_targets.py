@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from golden.errors import CheckFailed
 
@@ -28,6 +29,9 @@ class Target:
         bram_unit: the block that ``bram`` counts.
         carry_luts: LUTs that one carry cell occupies besides its chain; 0 where LUTs feed it.
         device: arguments that choose nextpnr's device; None without open place and route.
+        instantiated: a multiplier block that ``command`` must not meet as an instance, because
+            its inference pass would overwrite the ports (Yosys issue 2922); None if any may be.
+        instance_command: the command without that pass, for designs with such instances.
     """
 
     title: str
@@ -37,6 +41,16 @@ class Target:
     bram_unit: str
     carry_luts: int = 0
     device: tuple[str, ...] | None = None
+    instantiated: str | None = None
+    instance_command: str | None = None
+
+    def command_for(self, sources: Iterable[Path]) -> str:
+        """Return the synthesis command that suits the Verilog files of a design."""
+        if self.instantiated is None or self.instance_command is None:
+            return self.command
+        instance = re.compile(rf"^\s*{self.instantiated}\b", re.M)
+        found = any(instance.search(source.read_text()) for source in sources)
+        return self.instance_command if found else self.command
 
     def totals(self, cells: Mapping[str, int]) -> dict[str, float]:
         """Sum cells by class.
@@ -161,6 +175,8 @@ TARGETS: dict[str, Target] = {
         dsp_unit="SB_MAC16",
         bram_unit="SB_RAM40_4K",
         device=("--up5k", "--package", "sg48"),
+        instantiated="SB_MAC16",
+        instance_command="synth_ice40 -no-rw-check -device u",
     ),
     "nexus": Target(
         title="Lattice Nexus",

@@ -17,7 +17,16 @@ from .shape import ArrayShape
 
 __all__ = ["MAC_LATENCY", "CycleCount", "count_cycles"]
 
-MAC_LATENCY = {"packed": 3, "split": 3, "dsp48e2": 4, "dsp48e1": 4}
+MAC_LATENCY = {
+    "packed": 3,
+    "split": 3,
+    "dsp48e2": 4,
+    "dsp48e1": 4,
+    "ecp5": 4,
+    "ice40": 3,
+    "nexus": 3,
+    "gowin": 3,
+}
 """Cycles from the operands to the visible sum; the hardware's ``latency_cycles``."""
 
 # Flags of a decoder step.
@@ -318,11 +327,10 @@ def _run(
 
 def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
     """Decoder steps of one engine for one pass over all segments."""
-    kernel = KERNELS[plan.kernel].configured(plan.shape)
-    blocks = plan.streams[engine].blocks
+    stream = plan.streams[engine]
     events, flags = [], []
-    for number, block in enumerate(blocks):
-        steps = kernel.steps(block)
+    for block, name, header in zip(stream.blocks, stream.kernels, stream.headers, strict=True):
+        steps = KERNELS[name].configured(plan.shape).steps(block)
         flag = (
             steps.push * _PUSH
             + steps.word * _WORD
@@ -330,9 +338,9 @@ def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
             + bool(steps.word.any()) * _INDEXED
         ).astype(np.uint8)
         flag[-1] |= _BLOCK
-        if (number + 1) % plan.k_tiles == 0:
+        if header.segment_end:
             flag[-1] |= _SEGMENT
-        if number == len(blocks) - 1:
+        if header.job_end:
             flag[-1] |= _JOB
         events.append(steps.events)
         flags.append(flag)

@@ -13,7 +13,7 @@ __all__ = ["KERNELS", "MAC_KINDS", "ArrayShape", "is_power_of_two", "minimum_rin
 KERNELS = ("dense", "bitmap", "runlength", "nm", "block")
 """Event sources an array can hold, in the order in which documentation lists them."""
 
-MAC_KINDS = ("packed", "split", "dsp48e2", "dsp48e1")
+MAC_KINDS = ("packed", "split", "dsp48e2", "dsp48e1", "ecp5", "ice40", "nexus", "gowin")
 """Ways to build two INT8 multiply-accumulates: see ``rtl_gen`` for one module per name."""
 
 WORD_BITS = 64

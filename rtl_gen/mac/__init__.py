@@ -5,14 +5,25 @@ All share one interface (`PackedMac`), so an engine does not know how its produc
 
 from .base import PackedMac
 from .dsp48 import Dsp48E1Mac, Dsp48E2Mac
+from .ecp5 import Ecp5Mac
+from .gowin import GowinMac
+from .ice40 import Ice40Mac
+from .nexus import NexusMac
 from .packed import InferredMac
 from .split import SplitMac
 
-__all__ = ["MACS", "PackedMac"]
+__all__ = ["MACS", "PRIMITIVES", "PackedMac"]
 
 MACS: dict[str, type[PackedMac]] = {
     "packed": InferredMac,
     "split": SplitMac,
     "dsp48e2": Dsp48E2Mac,
     "dsp48e1": Dsp48E1Mac,
+    "ecp5": Ecp5Mac,
+    "ice40": Ice40Mac,
+    "nexus": NexusMac,
+    "gowin": GowinMac,
 }
+
+PRIMITIVES = {name: mac.twin for name, mac in MACS.items() if mac.twin is not None}
+"""File in ``primitives`` with the twins of the vendor's primitives, for simulation."""

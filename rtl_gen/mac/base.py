@@ -1,6 +1,6 @@
 """The interface of a pair of multiply-accumulates, and the packed arithmetic they share."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed
+from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,12 +26,16 @@ class PackedMac(wiring.Component):
     enable, valid, load, capture : In(1)
     x : In(16)
         Two INT8 activations, ``x0`` in the low byte.
-    weight : In(signed(8))
+    weight : In(8)
+        INT8.  The port is a plain vector, because Yosys fails on a vendor's cell whose
+        one-bit port is connected to a bit of a signed one.
     raw : Out(raw_bits)
         Captured sums in the technology's own form; `unpack` turns it into two integers.
     """
 
     latency_cycles: int
+    twin: str | None = None
+    """File in ``primitives`` that simulates the vendor's primitives, where there are any."""
 
     def __init__(self, acc_bits: int) -> None:
         self.acc_bits = acc_bits
@@ -42,7 +46,7 @@ class PackedMac(wiring.Component):
                 "load": In(1),
                 "capture": In(1),
                 "x": In(16),
-                "weight": In(signed(8)),
+                "weight": In(8),
                 "raw": Out(self.raw_bits(acc_bits)),
             }
         )
@@ -93,17 +97,14 @@ def wrap_counter(
     now = Cat(packed[shift - 2], packed[shift - 1])
     moved = Signal()
     up = packed[shift - 1]
-    # A counter of toggles: bit i turns when all bits below it do, so the whole counter takes one
-    # look-up table a bit and its clock enable.
-    toggled = [~count[0]]
-    for bit in range(1, bits):
-        turns = Mux(up, count[:bit].all(), ~count[:bit].any())
-        toggled.append(count[bit] ^ turns)
+    # Adding 1 or -1 takes one look-up table a bit, on the carry chain.
+    step = Cat(Const(1, 1), (~up).replicate(bits - 1))
     m.d.comb += moved.eq((before[0] ^ before[1]) & (now == ~before))
     with m.If(enable):
         m.d.sync += before.eq(now)
-        with m.If(moved):
-            m.d.sync += count.eq(Cat(*toggled))
-        with m.If(reset):
-            m.d.sync += count.eq(0)
+    # The reset stands alone, so that synthesis gives it to the registers' own reset.
+    with m.If(enable & reset):
+        m.d.sync += count.eq(0)
+    with m.Elif(enable & moved):
+        m.d.sync += count.eq(count + step.as_signed())
     return count

@@ -74,7 +74,7 @@ class InferredMac(PackedPair):
         with m.If(self.enable):
             m.d.sync += [
                 operand.eq((x1 << self.shift) + x0),
-                weight.eq(self.weight),
+                weight.eq(self.weight.as_signed()),
                 product.eq(operand * weight),
                 valid.eq(Cat(self.valid, valid)),
                 load.eq(Cat(self.load & self.valid, load)),

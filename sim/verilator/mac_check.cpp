@@ -1,6 +1,6 @@
-// Drives one MAC technology, in several accumulator widths side by side.
+// Drives several MAC technologies, each in several accumulator widths, side by side.
 //
-// The widths share their inputs, so one pass over the operands checks all of them. Ports and
+// All instances share their inputs, so one pass over the operands checks all of them. Ports and
 // constants come from glue.h.
 #include <cstdint>
 #include <vector>
@@ -51,31 +51,36 @@ struct Random {
 
 extern "C" {
 
-// Every pair of activations against the weights first .. stop - 1, one product a cycle, each
-// loaded and captured on its own. Returns the number of wrong sums; `wrong` is x, w and the
-// width's number of the first one.
-uint64_t sf_products(int first, int stop, int32_t* wrong) {
+// Every pair of activations, or with `lanes` every activation in each lane on its own, against the
+// weights first .. stop - 1, one product a cycle, each loaded and captured on its own. Returns the
+// number of wrong sums; `wrong` is x, w and the instance's number of the first one.
+uint64_t sf_products(int first, int stop, int lanes, int32_t* wrong) {
   Model model;
   auto& top = model.top;
   // Captured kLatency cycles after the operands, visible one cycle later.
   const int64_t delay = kLatency + 1;
-  const int64_t count = int64_t(stop - first) << 16;
+  const int bits = lanes ? 8 : 16;
+  const int64_t count = int64_t(stop - first) << bits;
+  // Both lanes run through all values, one upwards and one downwards.
+  const auto operands = [lanes](int64_t i) {
+    return lanes ? uint16_t(((i & 0xFF) * 0x101) ^ 0xFF00) : uint16_t(i);
+  };
   uint64_t errors = 0;
-  int32_t low[kWidths], high[kWidths];
+  int32_t low[kInstances], high[kInstances];
   top.enable = top.valid = top.load = top.capture = 1;
   for (int64_t i = 0; i < count + delay; i++) {
-    top.x = i & 0xFFFF;
-    top.weight = uint8_t(first + (i >> 16));
+    top.x = operands(i);
+    top.weight = uint8_t(first + (i >> bits));
     model.settle();
     if (i >= delay) {
       const int64_t j = i - delay;
-      const int w = first + int(j >> 16);
-      const int32_t x0 = int8_t(j), x1 = int8_t(j >> 8);
+      const int w = first + int(j >> bits);
+      const int32_t x0 = int8_t(operands(j)), x1 = int8_t(operands(j) >> 8);
       sums(top, low, high);
-      for (int n = 0; n < kWidths; n++) {
+      for (int n = 0; n < kInstances; n++) {
         if (low[n] == x0 * w && high[n] == x1 * w) continue;
         if (!errors++) {
-          wrong[0] = int32_t(j & 0xFFFF);
+          wrong[0] = operands(j);
           wrong[1] = w;
           wrong[2] = n;
         }
@@ -118,10 +123,10 @@ int64_t sf_columns(uint64_t count, const uint16_t* x, const int8_t* weight, cons
     top.weight = at < count ? uint8_t(weight[at]) : 0;
     model.settle();
     if (held && ++age >= 2) {
-      int32_t now_low[kWidths], now_high[kWidths];
+      int32_t now_low[kInstances], now_high[kInstances];
       sums(top, now_low, now_high);
-      for (int n = 0; n < kWidths; n++) {
-        const int64_t slot = columns * kWidths + n;
+      for (int n = 0; n < kInstances; n++) {
+        const int64_t slot = columns * kInstances + n;
         if (age == 2) {
           low[slot] = now_low[n];
           high[slot] = now_high[n];

@@ -48,7 +48,7 @@ BROKEN_VALUES = [
     *(("target__mac", v) for v in ("dsp", "dsp48e2", "dsp48e1", 1, None, "")),
     *(("schedule__unroll__m", v) for v in (0, 1, 3, 12, 128, -16, 16.0, "16", True, None, [16])),
     *(("schedule__unroll__n", v) for v in (0, -1, 1025, 8.5, "8", None)),
-    *(("schedule__unroll__k", v) for v in (0, 2, 4, "1", True, 1.0)),
+    *(("schedule__unroll__k", v) for v in (0, 3, 16, 2048, "1", "Auto", True, 1.0)),
     *(("schedule__tile__m", v) for v in (8, 32, 0, 17, "16", None)),
     *(("schedule__tile__n", v) for v in (0, 7, 255, 257, -8, 8 * 4097, "256", 256.0, None)),
     *(("schedule__tile__k", v) for v in (0, 8, 24, 255, 8192, -16, "256", None)),
@@ -223,7 +223,7 @@ def test_the_presets_are_the_documented_ones():
     shapes = {name: derive(load(name)).shape for name in preset_names()}
     assert shapes["edge"] == ArrayShape(
         lanes=16, engines=8, group=8, k_tile=256, columns=32, activation_tiles=2, index_words=512,
-        value_words=1024, queue=8, data_bits=128, kernels=("dense", "bitmap"), mac="split",
+        value_words=1024, queue=8, data_bits=128, kernels=("dense", "bitmap"), mac="ecp5",
     )  # fmt: skip
     assert shapes["mid"] == replace(shapes["edge"], engines=16, mac="dsp48e2")
     assert shapes["test"] == ArrayShape(
@@ -232,7 +232,7 @@ def test_the_presets_are_the_documented_ones():
     )  # fmt: skip
     assert shapes["tiny"] == ArrayShape(
         lanes=4, engines=2, group=2, k_tile=128, columns=32, activation_tiles=2, index_words=256,
-        value_words=256, queue=8, data_bits=64, kernels=("bitmap",), mac="split",
+        value_words=256, queue=8, data_bits=64, kernels=("bitmap",), mac="ice40",
     )  # fmt: skip
 
 
@@ -288,7 +288,7 @@ def test_auto_mac_suits_the_device(device):
     intent["schedule"]["unroll"]["m"] = intent["schedule"]["tile"]["m"] = 2
     intent["schedule"]["tile"]["n"] = 16
     family = devices()[device].family
-    expected = {"xcup": "dsp48e2", "xc7": "dsp48e1", "generic": "packed"}.get(family, "split")
+    expected = {"xcup": "dsp48e2", "xc7": "dsp48e1", "generic": "packed"}.get(family, family)
     assert derive(parse(intent)).shape.mac == expected
 
 

@@ -14,6 +14,7 @@ import pytest
 from golden.kernels import KERNELS
 from golden.shape import ArrayShape
 from rtl_gen.emit import convert, verilog
+from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top import ArrayTop
 from sim.verilator import verilator_environment
 
@@ -46,8 +47,8 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp(request.param)
     paths = [folder / "sparsefuse.v"]
     paths[0].write_text(verilog(ArrayTop(shape, 1)))
-    if shape.mac.startswith("dsp48"):
-        name = f"{shape.mac.upper()}.v"
+    if shape.mac in PRIMITIVES:
+        name = PRIMITIVES[shape.mac]
         paths.append(folder / name)
         paths[1].write_text(
             files("rtl_gen.mac").joinpath("primitives", name).read_text(encoding="utf-8")

@@ -47,7 +47,8 @@ module DSP48E1 #(
   // Only these controls are modelled; anything else is an error of the generator.
   always @(posedge CLK)
     if (INMODE != 5'b00100 || ALUMODE != 4'd0 || RSTA || RSTB || RSTC || RSTD || RSTM || RSTP ||
-        RSTCTRL || CARRYIN || (CECTRL && OPMODE[3:0] != 4'b0101)) begin
+        RSTCTRL || CARRYIN || (CECTRL && (OPMODE[3:0] != 4'b0101 ||
+        (OPMODE[6:4] != 3'b000 && OPMODE[6:4] != 3'b010)))) begin
       $display("DSP48E1 twin: unsupported controls");
       $finish;
     end
