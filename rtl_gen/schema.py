@@ -88,10 +88,12 @@ class Unroll(Section):
         unit="columns",
         effect="multiplies everything but the stream ports of a group",
     )
-    k: Annotated[int, integer_rule(1, 1)] = _field(
-        "steps of k computed side by side",
-        unit="steps",
-        effect="only 1 is built: an engine takes one event per cycle",
+    k: Annotated[int | Literal["auto"], integer_rule(1, 1024, power=True, auto=True)] = _field(
+        "parts that the rows of an output column are cut into, each for another engine; a divisor "
+        "of unroll.n; auto takes the number that is predicted to be fastest for each product",
+        unit="parts",
+        effect="does not change the Verilog: keeps engines busy where columns are few, and takes "
+        "more index words and results; the host adds the parts",
         default=1,
     )
 
@@ -275,6 +277,8 @@ class Config(Section):
             _refuse("schedule.tile.n", f"must be at most 4096 per engine ({most})", tile.n)
         if group != "auto" and unroll.n % group:
             _refuse("schedule.group", f"must divide schedule.unroll.n ({unroll.n})", group)
+        if unroll.k != "auto" and unroll.n % unroll.k:
+            _refuse("schedule.unroll.k", f"must divide schedule.unroll.n ({unroll.n})", unroll.k)
         bits = self.interface.data_bits
         for field, least in zip(
             ("index_words", "value_words"), minimum_ring_words(tile.k, bits), strict=True

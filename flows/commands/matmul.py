@@ -32,6 +32,11 @@ class _Kernel(StrEnum):
     block = "block"
 
 
+class _Balance(StrEnum):
+    anneal = "anneal"
+    lpt = "lpt"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
 
@@ -41,7 +46,21 @@ def register(app: typer.Typer) -> None:
         activations: Annotated[Path, typer.Option(help="int8 .npy file, shape (M, K).")],
         weights: Annotated[Path, typer.Option(help="int8 .npy file, shape (K, N).")],
         engine: Annotated[_Engine, typer.Option(help="Golden model, cycle model or RTL.")],
-        kernel: Annotated[_Kernel, typer.Option(help="Event source.")] = _Kernel.auto,
+        kernel: Annotated[
+            _Kernel, typer.Option(help="Event source; auto chooses for each block.")
+        ] = _Kernel.auto,
+        balance: Annotated[
+            _Balance, typer.Option(help="How columns are dealt to engines.")
+        ] = _Balance.anneal,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the annealing.")] = 0,
+        drop_zero_activations: Annotated[
+            bool,
+            typer.Option(
+                "--drop-zero-activations",
+                help="Leave out each k that is zero for all tokens; the plan is then good for "
+                "these activations alone.",
+            ),
+        ] = False,
         out: Annotated[Path | None, typer.Option(help="int32 .npy file to write, (M, N).")] = None,
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
@@ -54,7 +73,17 @@ def register(app: typer.Typer) -> None:
                 f"{activations} and {weights}: shape: K must agree, got {a.shape} and {w.shape}"
             )
         with progress_line() as progress:
-            product = run_matmul(derived, a, w, engine.value, kernel.value, progress)
+            product = run_matmul(
+                derived,
+                a,
+                w,
+                engine.value,
+                kernel.value,
+                progress,
+                balance=balance.value,
+                seed=seed,
+                drop_activation_rows=drop_zero_activations,
+            )
         figures = product.report(derived, w)
         if out is not None:
             buffer = BytesIO()
@@ -64,7 +93,11 @@ def register(app: typer.Typer) -> None:
             write_json(report, figures)
         names = ("kernel", "cycles", "events", "macs_dense", "macs_effective", "weight_bytes")
         rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
-        if figures["utilisation"] is not None:
-            rows.append(("utilisation", f"{figures['utilisation']:.1%}"))
+        if figures["kernel"] == "mixed":
+            blocks = ", ".join(f"{k} {n}" for k, n in figures["kernel_blocks"].items())
+            rows.insert(1, ("blocks", blocks))
+        for name in ("utilisation", "utilisation_slots"):
+            if figures[name] is not None:
+                rows.append((name, f"{figures[name]:.1%}"))
         title = f"({a.shape[0]}, {a.shape[1]}) @ ({w.shape[0]}, {w.shape[1]}), {engine.value}"
         print_table(title, ("", figures["cycles_source"]), rows)

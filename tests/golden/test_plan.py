@@ -52,45 +52,70 @@ def plans(rng: np.random.Generator, shape: ArrayShape) -> list[tuple[Plan, np.nd
 
 
 def decoded(plan: Plan, engine: int) -> np.ndarray:
-    """Weights of one engine from its words alone, as int8 (K, N); other columns are zero."""
+    """Weights of one engine from its words alone, as int64 (K, N); other columns are zero."""
     stream = plan.streams[engine]
-    out = np.zeros((plan.depth, plan.outputs), np.int8)
+    out = np.zeros((len(plan.kept), plan.outputs), np.int64)
     index, values = stream.index, stream.values.astype("<u8").view(np.int8)
-    at = byte = 0
+    at = byte = part = 0
     for segment, columns in enumerate(stream.columns):
         for k_tile in range(plan.k_tiles):
-            header = BlockHeader.unpack(int(index[at]))
-            end = k_tile == plan.k_tiles - 1
-            assert header.first == (k_tile == 0)
-            assert header.final == header.segment_end == end
-            assert header.tile_end
-            assert header.job_end == (end and segment == plan.segments - 1)
-            assert header.columns == len(columns)
-            assert header.depth == plan.tile_rows(k_tile)
-            kernel = BY_CODE[header.kernel].configured(plan.shape)
-            assert kernel.name == plan.kernel
-            block = kernel.decode(index[at + 1 :], values[byte:], header.depth, header.columns)
-            words, bytes_ = kernel.encode(block)
-            at += 1 + len(words)
-            byte += len(bytes_)
-            assert at == stream.index_cuts[segment * plan.k_tiles + k_tile]
-            assert 8 * stream.values_cuts[segment * plan.k_tiles + k_tile] >= byte
-            low = k_tile * plan.shape.k_tile
-            real = columns >= 0
-            assert not block[:, ~real].any()
-            out[low : low + header.depth, columns[real]] += block[:, real]
+            number = 0
+            tile_end = False
+            while not tile_end:
+                header = BlockHeader.unpack(int(index[at]))
+                tile_end = header.tile_end
+                end = k_tile == plan.k_tiles - 1 and tile_end
+                assert header.first == (k_tile == 0 and number == 0)
+                assert header.final == header.segment_end == end
+                assert header.job_end == (end and segment == plan.segments - 1)
+                assert header.columns == len(columns)
+                assert header.depth == plan.tile_rows(k_tile)
+                kernel = BY_CODE[header.kernel].configured(plan.shape)
+                assert kernel.name == stream.kernels[part]
+                assert header == stream.headers[part]
+                assert stream.tiles[part] == segment * plan.k_tiles + k_tile
+                block = kernel.decode(index[at + 1 :], values[byte:], header.depth, header.columns)
+                np.testing.assert_array_equal(block, stream.blocks[part])
+                words, bytes_ = kernel.encode(block)
+                at += 1 + len(words)
+                byte += len(bytes_)
+                assert at == stream.index_cuts[part]
+                assert 8 * stream.values_cuts[part] >= byte
+                real = columns >= 0
+                assert not block[:, ~real].any()
+                here = slice(plan.bounds[k_tile], plan.bounds[k_tile + 1])
+                for column, held in zip(columns[real], block.T[real], strict=True):
+                    assert not (out[here, column] != 0)[held != 0].any()
+                    out[here, column] += held
+                number += 1
+                part += 1
         byte = -(-byte // 8) * 8  # a segment begins with a word
     assert at == len(index)
     assert byte == len(values)
-    return out
+    assert part == len(stream.blocks) == len(stream.cycles)
+    full = np.zeros((plan_depth(plan), plan.outputs), np.int64)
+    full[plan.kept] = out
+    return full
+
+
+def plan_depth(plan: Plan) -> int:
+    """Rows up to the last one that is sent."""
+    return int(plan.kept[-1]) + 1
+
+
+def check_streams(plan: Plan, w: np.ndarray) -> None:
+    """The streams of all engines decode back to the weights, each non-zero held once."""
+    parts = [decoded(plan, e) for e in range(plan.shape.engines)]
+    assert sum(np.count_nonzero(part) for part in parts) == np.count_nonzero(w)
+    total = np.sum(parts, axis=0)
+    np.testing.assert_array_equal(total, w[: len(total)])
+    assert not w[len(total) :].any()
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_streams_decode_back_to_the_weights(name: str, rng: np.random.Generator):
-    shape = SHAPES[name]
-    for plan, _, w in plans(rng, shape):
-        total = sum(decoded(plan, e).astype(int) for e in range(shape.engines))
-        np.testing.assert_array_equal(total, w)
+    for plan, _, w in plans(rng, SHAPES[name]):
+        check_streams(plan, w)
         assert plan.weight_bytes == sum(s.index.nbytes + s.values.nbytes for s in plan.streams)
 
 
@@ -129,7 +154,7 @@ def test_weight_beats_carry_each_ring_in_order(name: str, rng: np.random.Generat
 def test_activation_beats_carry_each_tile(name: str, rng: np.random.Generator):
     shape = SHAPES[name]
     for plan, a, _ in plans(rng, shape):
-        again = np.zeros((plan.m_tiles * shape.lanes, plan.depth), np.int8)
+        again = np.zeros((plan.m_tiles * shape.lanes, a.shape[1]), np.int8)
         for job in plan.jobs:
             data, last = plan.activation_beats(a, job)
             assert data.shape == (len(last), shape.data_bits // 8)
@@ -143,9 +168,13 @@ def test_activation_beats_carry_each_tile(name: str, rng: np.random.Generator):
                 rows = plan.tile_rows(k_tile)
                 tile = part.reshape(-1).view(np.int8).reshape(-1, shape.lanes)
                 assert not tile[rows:].any()
-                token, low = job[m_tile] * shape.lanes, k_tile * shape.k_tile
-                again[token : token + shape.lanes, low : low + rows] = tile[:rows].T
-        np.testing.assert_array_equal(again[: len(a)], a)
+                token = job[m_tile] * shape.lanes
+                assert rows == plan.bounds[k_tile + 1] - plan.bounds[k_tile] <= shape.k_tile
+                sent = plan.kept[plan.bounds[k_tile] : plan.bounds[k_tile + 1]]
+                again[token : token + shape.lanes, sent] = tile[:rows].T
+        dropped = np.setdiff1d(np.arange(a.shape[1]), plan.kept)
+        assert not again[:, dropped].any()
+        np.testing.assert_array_equal(again[: len(a), plan.kept], a[:, plan.kept])
         assert not again[len(a) :].any()
 
 
@@ -153,42 +182,57 @@ def test_activation_beats_carry_each_tile(name: str, rng: np.random.Generator):
 def test_results_in_any_order_of_engines_find_their_places(name: str, rng: np.random.Generator):
     shape = SHAPES[name]
     for plan, a, w in plans(rng, shape):
-        product = matmul(a, w)
-        padded = np.zeros((plan.m_tiles * shape.lanes, w.shape[1]), np.int32)
-        padded[: len(a)] = product
-        rows = [plan.collect(job, results_of(plan, padded, job, rng)) for job in plan.jobs]
-        np.testing.assert_array_equal(np.concatenate(rows), product)
+        rows = [plan.collect(job, results_of(plan, a, job, rng)) for job in plan.jobs]
+        np.testing.assert_array_equal(np.concatenate(rows), matmul(a, w))
 
 
 def results_of(
-    plan: Plan, padded: np.ndarray, job: range, rng: np.random.Generator
+    plan: Plan, activations: np.ndarray, job: range, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Results as the array sends them: per engine in order, engines interleaved at random."""
+    """Results as the array sends them: each engine's own sums, engines interleaved at random."""
     shape = plan.shape
+    tokens = np.zeros((plan.m_tiles * shape.lanes, plan.depth), np.int64)
+    tokens[: len(activations)] = activations[:, plan.kept]
     results = []
     for group in range(shape.groups):
         queues = []
-        for engine in range(shape.group):
-            columns = plan.streams[group * shape.group + engine].columns
-            queues.append(
-                [
-                    padded[m * shape.lanes : (m + 1) * shape.lanes, c] if c >= 0 else
-                    np.full(shape.lanes, 99, np.int32)
-                    for segment in columns for m in job for c in segment
-                ]
-            )  # fmt: skip
+        for stream in plan.streams[group * shape.group : (group + 1) * shape.group]:
+            queue = []
+            for segment, columns in enumerate(stream.columns):
+                share = np.zeros((plan.depth, len(columns)), np.int64)
+                for tile, block in zip(stream.tiles, stream.blocks, strict=True):
+                    at, k_tile = divmod(int(tile), plan.k_tiles)
+                    if at == segment:
+                        share[plan.bounds[k_tile] : plan.bounds[k_tile + 1]] += block
+                sums = tokens @ share
+                sums[:, columns < 0] = 99
+                for m in job:
+                    queue += list(sums[m * shape.lanes : (m + 1) * shape.lanes].T)
+            queues.append(queue)
         labels = rng.permutation(np.repeat(np.arange(shape.group), [len(q) for q in queues]))
         sources = [iter(queue) for queue in queues]
-        data = np.array([next(sources[label]) for label in labels], np.int32)
+        data = np.array([next(sources[label]) for label in labels]).astype(np.int32)
         results.append((data, labels.astype(np.uint8)))
     return results
+
+
+def test_parts_of_a_column_add_up_modulo_32_bits(rng: np.random.Generator):
+    a, w = operands(rng, (2, 64, 1), zero=0.0)
+    w[:] = 1
+    plan = plan_matmul(BASE, a, w, "bitmap", k_split=4)
+    parts = [2**31 - 1, 5, -(2**31), 2**31 - 1]
+    results = [
+        (np.array([[parts[2 * g + e]] * 4 for e in range(2)], np.int32), np.array([0, 1], np.uint8))
+        for g in range(2)
+    ]
+    wanted = (sum(parts) + 2**31) % 2**32 - 2**31
+    assert (plan.collect(plan.jobs[0], results) == wanted).all()
 
 
 def test_missing_and_surplus_results_are_refused(rng: np.random.Generator):
     a, w = operands(rng, (3, 7, 5))
     plan = plan_matmul(BASE, a, w, "bitmap")
-    padded = np.zeros((4, 5), np.int32)
-    good = results_of(plan, padded, plan.jobs[0], rng)
+    good = results_of(plan, a, plan.jobs[0], rng)
     for group in range(BASE.groups):
         data, labels = good[group]
         for wrong in ((data[1:], labels[1:]), (np.repeat(data, 2, 0), np.repeat(labels, 2))):
@@ -290,3 +334,222 @@ def test_auto_passes_over_kernels_that_cannot_hold_the_weights(rng: np.random.Ge
     for name in ("runlength", "nm"):
         with pytest.raises(BadInput):
             plan_matmul(shape, activations, dense, name)
+
+
+ALL = replace(
+    BASE, kernels=("dense", "bitmap", "runlength", "nm", "block"), index_words=128, value_words=256
+)
+
+
+def mixed_weights(rng: np.random.Generator, depth: int, outputs: int) -> np.ndarray:
+    """Patches of different density, empty rows and columns, and the corners of INT8."""
+    w = rng.choice([-128, -1, 1, 127, 77], (depth, outputs)).astype(np.int8)
+    patches = rng.choice([0.0, 0.02, 0.3, 0.7, 1.0], (-(-depth // 32), -(-outputs // 3)))
+    density = patches.repeat(32, 0).repeat(3, 1)[:depth, :outputs]
+    w[rng.random(w.shape) >= density] = 0
+    w[rng.random(depth) < rng.choice([0.0, 0.3, 0.95])] = 0
+    return w
+
+
+def test_each_block_has_its_own_kernel(rng: np.random.Generator):
+    w = np.zeros((256, 16), np.int8)
+    w[:64] = rng.integers(1, 128, (64, 16))  # full
+    w[64:128] = np.where(rng.random((64, 16)) < 0.5, 5, 0)
+    w[127] = 1
+    w[128::32] = 3  # 1 in 32
+    plan = plan_matmul(ALL, np.ones((1, 256), np.int8), w, drop_weight_rows=False)
+    check_streams(plan, w)
+    assert plan.kernel == "mixed"
+    counts = plan.kernel_blocks
+    assert list(counts) == [name for name in ALL.kernels if name in counts]
+    assert sum(counts.values()) == plan.k_tiles * ALL.engines
+    for stream in plan.streams:
+        assert stream.kernels[0] == "dense"
+        assert stream.kernels[1] == "bitmap"
+    for name in ("dense", "bitmap", "runlength"):
+        single = plan_matmul(ALL, np.ones((1, 256), np.int8), w, name, drop_weight_rows=False)
+        assert single.kernel == name
+        assert count_cycles(plan).cycles <= count_cycles(single).cycles
+        assert plan.weight_bytes < single.weight_bytes
+
+
+def test_random_configurations_matrices_and_kernels(rng: np.random.Generator):
+    """Streams, results and the cycle model over 320 random cases."""
+    hit = {"mixed": 0, "parts": 0, "short first tile": 0, "dropped": 0, "replay": 0, "segments": 0}
+    for case in range(320):
+        group = int(rng.choice([1, 2, 3]))
+        shape = replace(
+            ALL,
+            lanes=int(rng.choice([2, 4, 8])),
+            engines=group * int(rng.choice([1, 2, 4])),
+            group=group,
+            k_tile=int(rng.choice([16, 64, 128])),
+            columns=int(rng.choice([1, 4, 32])),
+            data_bits=int(rng.choice([64, 128])),
+            activation_tiles=int(rng.choice([2, 4])),
+            nm_n=int(rng.choice([1, 2])),
+            block_rows=int(rng.choice([1, 4, 8, 16])),
+        )
+        rows, depth, outputs = (int(rng.integers(1, high)) for high in (16, 200, 16))
+        a = rng.choice([-128, 127, 0, 3], (rows, depth)).astype(np.int8)
+        a[:, rng.random(depth) < 0.2] = 0
+        w = mixed_weights(rng, depth, outputs)
+        kernel = str(rng.choice(["auto", "auto", "dense", "bitmap", "runlength", "block"]))
+        divisors = [s for s in (1, 2, 4, 8) if shape.engines % s == 0]
+        k_split = "auto" if rng.random() < 0.3 else int(rng.choice(divisors))
+        by_activation = bool(rng.random() < 0.3)
+        options = {
+            "k_split": k_split,
+            "balance": str(rng.choice(["lpt", "anneal"])),
+            "seed": case,
+            "drop_weight_rows": bool(rng.random() < 0.8),
+            "drop_activation_rows": by_activation,
+        }
+        plan = plan_matmul(shape, a, w, kernel, **options)
+        case = f"{shape} {kernel} {options} {a.shape} {w.shape}"
+        left = np.where(a.any(axis=0)[:, None], w, 0) if by_activation else w
+        check_streams(plan, left)
+        result = [plan.collect(job, results_of(plan, a, job, rng)) for job in plan.jobs]
+        np.testing.assert_array_equal(np.concatenate(result), matmul(a, w), err_msg=case)
+        if kernel != "auto":
+            assert plan.kernel == kernel, case
+        # Every value byte is an event, for each tile of tokens.
+        names = [(k, b) for s in plan.streams for k, b in zip(s.kernels, s.blocks, strict=True)]
+        stored = sum(len(KERNELS[k].configured(shape).encode(b)[1]) for k, b in names)
+        count = count_cycles(plan)
+        assert count.events == stored * plan.m_tiles, case
+        busiest = max(int(s.cycles.sum()) for s in plan.streams)
+        assert count.cycles >= busiest * plan.m_tiles, case
+        # The prediction leaves latencies out: a few cycles for each tile.
+        tiles = plan.m_tiles * plan.segments * plan.k_tiles
+        assert plan.layout.predicted <= count.cycles + 4 * tiles, case
+        hit["mixed"] += plan.kernel == "mixed"
+        hit["parts"] += plan.layout.k_split > 1
+        hit["short first tile"] += plan.k_tiles > 1 and plan.bounds[1] < shape.k_tile
+        hit["dropped"] += plan.depth < depth
+        hit["replay"] += plan.replay
+        hit["segments"] += plan.segments > 1
+    assert all(hit.values()), hit
+
+
+@pytest.mark.parametrize("k_split", [1, 2])
+def test_a_tile_may_have_several_parts(k_split: int, rng: np.random.Generator):
+    def split(block: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        which = rng.integers(0, 3, block.shape)
+        names = rng.choice(["bitmap", "runlength", "block"], rng.integers(1, 4))
+        parts = [np.where(which == n, block, 0).astype(np.int8) for n in range(len(names))]
+        parts[0] += np.where(which >= len(names), block, 0).astype(np.int8)
+        return list(zip(map(str, names), parts, strict=True))
+
+    for _ in range(20):
+        rows, depth, outputs = (int(rng.integers(1, high)) for high in (12, 200, 20))
+        a = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
+        w = mixed_weights(rng, depth, outputs)
+        plan = plan_matmul(ALL, a, w, split=split, k_split=k_split, balance="lpt")
+        check_streams(plan, w)
+        result = [plan.collect(job, results_of(plan, a, job, rng)) for job in plan.jobs]
+        np.testing.assert_array_equal(np.concatenate(result), matmul(a, w))
+        for group in range(ALL.groups):
+            _, target = plan.weight_beats(group)
+            streams = plan.streams[group * ALL.group : (group + 1) * ALL.group]
+            words = ALL.words_per_beat
+            sizes = [-(-len(d) // words) for s in streams for d in (s.index, s.values)]
+            assert np.bincount(target, minlength=2 * ALL.group).tolist() == sizes
+
+
+def test_parts_that_do_not_make_up_the_block_are_refused(rng: np.random.Generator):
+    a, w = operands(rng, (2, 32, 4), zero=0.2)
+    for wrong, error in (
+        (lambda block: [], "at least one part"),
+        (lambda block: [("bitmap", block), ("bitmap", block)], "disjoint"),
+        (lambda block: [("bitmap", block * 0)], "sum to the block"),
+        (lambda block: [("bitmap", block[:1])], "of shape"),
+        (lambda block: [("bitmap", block.astype(np.int16))], "int8"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            plan_matmul(BASE, a, w, split=wrong)
+    with pytest.raises(BadInput, match=r"split: kernel: must be one of dense, bitmap, got 'nm'"):
+        plan_matmul(BASE, a, w, split=lambda block: [("nm", block)])
+    full = np.ones((32, 4), np.int8)
+    with pytest.raises(BadInput, match="kernel: nm must be able to hold the weights"):
+        plan_matmul(ALL, a, full, split=lambda block: [("nm", block)])
+
+
+def test_the_same_seed_gives_the_same_streams(rng: np.random.Generator):
+    a, w = operands(rng, (9, 200, 60), zero=0.5)
+    first, again, other = (plan_matmul(BASE, a, w, seed=seed) for seed in (1, 1, 2))
+    for left, right in zip(first.streams, again.streams, strict=True):
+        np.testing.assert_array_equal(left.index, right.index)
+        np.testing.assert_array_equal(left.values, right.values)
+        assert left.kernels == right.kernels
+    check_streams(other, w)
+
+
+def test_annealing_is_never_worse_than_its_start(rng: np.random.Generator):
+    # Each column's non-zeros are in one of eight tiles: even totals are not enough.
+    shape = replace(BASE, data_bits=512, group=1, index_words=256, value_words=512)
+    gains = []
+    for _ in range(6):
+        a, w = operands(rng, (9, 512, int(rng.integers(24, 32))), zero=0.1)
+        w[(np.arange(512) // 64)[:, None] != rng.integers(0, 8, w.shape[1])] = 0
+        start, end = (plan_matmul(shape, a, w, balance=b) for b in ("lpt", "anneal"))
+        assert start.layout.predicted_start == start.layout.predicted
+        assert end.layout.predicted_start >= end.layout.predicted
+        assert end.layout.predicted <= start.layout.predicted
+        gains.append(1 - count_cycles(end).cycles / count_cycles(start).cycles)
+    assert max(gains) > 0.02
+    assert min(gains) > -0.01  # the prediction leaves latencies out
+
+
+def test_parts_keep_engines_busy_where_columns_are_few(rng: np.random.Generator):
+    shape = replace(BASE, engines=8, k_tile=128, index_words=128, value_words=256)
+    a, w = operands(rng, (64, 256, 2), zero=0.0)
+    w[:] = 1
+    w[rng.random(w.shape) < 0.4] = 0
+    cycles = {s: count_cycles(plan_matmul(shape, a, w, k_split=s)).cycles for s in (1, 4, "auto")}
+    assert cycles[4] < 0.75 * cycles[1]
+    assert cycles["auto"] <= 1.03 * cycles[4]  # latencies are not predicted
+    # Enough columns: one part, whatever is allowed.
+    _, many = operands(rng, (64, 256, 200), zero=0.5)
+    assert plan_matmul(shape, a, many, k_split="auto").layout.k_split == 1
+
+
+@pytest.mark.parametrize("k_split", [0, 3, 8, -2, True, 2.0, "two", None])
+def test_k_split_must_divide_the_engines(k_split: object, rng: np.random.Generator):
+    a, w = operands(rng, (1, 2, 3))
+    with pytest.raises(BadInput, match=r"k_split: must be auto or a power of two .* \(4\), got"):
+        plan_matmul(BASE, a, w, k_split=k_split)  # pyright: ignore[reportArgumentType]
+
+
+def test_balance_must_be_known(rng: np.random.Generator):
+    with pytest.raises(BadInput, match="balance: must be one of lpt, anneal, got 'best'"):
+        plan_matmul(BASE, *operands(rng, (1, 2, 3)), balance="best")
+
+
+def test_zero_rows_are_not_sent(rng: np.random.Generator):
+    a, w = operands(rng, (5, 300, 9), zero=0.3)
+    w[:, 0] = 1
+    w[10:200] = 0
+    a[:, 250:280] = 0
+    plans = {
+        flags: plan_matmul(BASE, a, w, drop_weight_rows=flags[0], drop_activation_rows=flags[1])
+        for flags in ((False, False), (True, False), (False, True), (True, True))
+    }
+    assert [plan.depth for plan in plans.values()] == [300, 110, 270, 80]
+    assert plans[True, True].kept.tolist() == [*range(10), *range(200, 250), *range(280, 300)]
+    for plan in plans.values():
+        result = [plan.collect(job, results_of(plan, a, job, rng)) for job in plan.jobs]
+        np.testing.assert_array_equal(np.concatenate(result), matmul(a, w))
+    assert count_cycles(plans[True, True]).cycles < count_cycles(plans[False, False]).cycles
+
+
+@pytest.mark.parametrize("kernel", ["auto", *ALL.kernels])
+def test_an_all_zero_matrix_keeps_one_row(kernel: str, rng: np.random.Generator):
+    a, w = operands(rng, (3, 100, 5), zero=1.0)
+    plan = plan_matmul(ALL, a, w, kernel)
+    runs = {"nm": 4, "block": 8}
+    assert plan.depth <= runs.get(kernel, 1)
+    result = plan.collect(plan.jobs[0], results_of(plan, a, plan.jobs[0], rng))
+    assert result.shape == (3, 5)
+    assert not result.any()
+    assert count_cycles(plan).cycles > 0
