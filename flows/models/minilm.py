@@ -9,23 +9,29 @@ depths of the family load as well.
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import safetensors.numpy
-from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
+from flows.models.base import (
+    F32,
+    LayerData,
+    LinearModel,
+    Taps,
+    checked_texts,
+    erf,
+    gelu,
+    softmax,
+)
 from flows.models.fetch import read_member
 from flows.models.registry import REGISTRY
 from golden.errors import BadInput
 
 __all__ = ["LayerData", "MiniLM", "erf"]
-
-F32 = NDArray[np.float32]
 
 _FILES = REGISTRY["MiniLM-L6-v2"].files
 
@@ -39,52 +45,16 @@ _LINEARS = (
 )
 _NORMS = ("attention.output.LayerNorm", "output.LayerNorm")
 
-_ERF_STEP = 1.0 / 256.0
-_ERF_LIMIT = 6.0  # 1 - erf(6) < 2.2e-17, less than float64 resolves next to 1
-_ERF_KNOTS = np.arange(0.0, _ERF_LIMIT + 1.5 * _ERF_STEP, _ERF_STEP)
-_ERF_VALUES = np.array([math.erf(x) for x in _ERF_KNOTS])
-_ERF_SLOPES = (2.0 / math.sqrt(math.pi)) * np.exp(-(_ERF_KNOTS**2)) * _ERF_STEP
-
-
-def erf(x: ArrayLike) -> NDArray[np.float64]:
-    """Error function of any shape, float64, absolute error below 3e-12.
-
-    Cubic Hermite interpolation of `math.erf` with its exact derivative, step h = 1/256: the
-    error is at most ``h**4 / 384 * max|erf''''|`` = 2.7e-12 (the maximum is 4.4, at x = 0.52).
-    """
-    values = np.asarray(x, dtype=np.float64)
-    position = np.minimum(np.abs(values), _ERF_LIMIT) / _ERF_STEP
-    index = position.astype(np.intp)
-    t = position - index
-    low, high = _ERF_VALUES[index], _ERF_VALUES[index + 1]
-    rise = high - low
-    enter, leave = _ERF_SLOPES[index] - rise, rise - _ERF_SLOPES[index + 1]
-    s = 1.0 - t
-    return np.copysign(s * low + t * high + t * s * (s * enter + t * leave), values)
-
-
-class LayerData(NamedTuple):
-    """One linear layer with what enters it: ``activations @ weight + bias`` is its output."""
-
-    activations: F32
-    """(tokens, K), the tokens of all sentences one after the other."""
-    weight: F32
-    """(K, N)"""
-    bias: F32
-    """(N,)"""
-
 
 @dataclass(frozen=True, kw_only=True)
-class MiniLM:
+class MiniLM(LinearModel):
     """The encoder; build it with `load`, derive pruned or quantised variants with `with_weight`.
 
     Linear layers are named as in the file, ``encoder.layer.<i>.<part>``; their weights are held
     as (K, N), inputs by outputs.
     """
 
-    tensors: dict[str, F32]
     tokenizer: Tokenizer
-    layers: int
     heads: int
     epsilon: float
 
@@ -122,25 +92,6 @@ class MiniLM:
         """The linear layers of the encoder, in the order of execution."""
         return tuple(f"encoder.layer.{i}.{part}" for i in range(self.layers) for part in _LINEARS)
 
-    def linear(self, name: str) -> tuple[F32, F32]:
-        """Weight (K, N) and bias (N,) of a linear layer."""
-        if name not in self.linear_names:
-            raise BadInput(
-                f"layer '{name}' is not a linear layer of the model; "
-                f"they run from {self.linear_names[0]} to {self.linear_names[-1]}."
-            )
-        return self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
-
-    def with_weight(self, name: str, weight: ArrayLike) -> "MiniLM":
-        """The same model with another weight (K, N) in one linear layer; the rest is shared."""
-        old, _ = self.linear(name)
-        new = np.asarray(weight, dtype=np.float32)
-        if new.shape != old.shape:
-            raise BadInput(
-                f"layer '{name}': weight must have shape {old.shape}, but has {new.shape}."
-            )
-        return replace(self, tensors={**self.tensors, f"{name}.weight": new})
-
     def tokens(self, sentence: str) -> list[int]:
         """Token numbers with [CLS] and [SEP], cut to the number of positions (512)."""
         ids = self.tokenizer.encode(sentence).ids
@@ -150,20 +101,14 @@ class MiniLM:
     def encode(self, sentences: Sequence[str]) -> F32:
         """Embeddings (n, d) of unit length."""
         width = self.tensors["embeddings.word_embeddings.weight"].shape[1]
-        out = np.empty((len(_checked_sentences(sentences)), width), dtype=np.float32)
+        out = np.empty((len(checked_texts(sentences)), width), dtype=np.float32)
         for row, sentence in zip(out, sentences, strict=True):
-            mean = self._forward(sentence).mean(axis=0)
+            mean = self.run(sentence).mean(axis=0)
             row[:] = mean / max(float(np.linalg.norm(mean)), 1e-12)
         return out
 
-    def layer_data(self, sentences: Sequence[str], name: str) -> LayerData:
-        """What enters linear layer `name` for all sentences, with its weight and bias."""
-        weight, bias = self.linear(name)
-        captured: list[F32] = []
-        for sentence in _checked_sentences(sentences):
-            self._forward(sentence, name, captured)
-        empty = np.empty((0, weight.shape[0]), dtype=np.float32)
-        return LayerData(np.concatenate([empty, *captured]), weight, bias)
+    def check_inputs(self, inputs: Sequence[str]) -> Sequence[str]:
+        return checked_texts(inputs)
 
     def activations(self, sentences: Sequence[str], layer: int) -> LayerData:
         """`layer_data` of the first FFN matrix (`intermediate.dense`) of encoder layer `layer`.
@@ -174,17 +119,13 @@ class MiniLM:
             raise BadInput(f"layer: must be in 0..{self.layers - 1}, but is {layer}.")
         return self.layer_data(sentences, f"encoder.layer.{layer}.intermediate.dense")
 
-    def _forward(
-        self, sentence: str, capture: str | None = None, captured: list[F32] | None = None
-    ) -> F32:
-        """Token outputs (tokens, d); appends what enters layer `capture` to `captured`."""
+    def run(self, item: str, taps: Taps | None = None) -> F32:
+        """Token outputs (tokens, d) of one sentence."""
 
         def linear(name: str, x: F32) -> F32:
-            if name == capture and captured is not None:
-                captured.append(x)
-            return x @ self.tensors[f"{name}.weight"] + self.tensors[f"{name}.bias"]
+            return self.apply(name, x, taps)
 
-        ids = self.tokens(sentence)
+        ids = self.tokens(item)
         x = self._norm(
             "embeddings.LayerNorm",
             self.tensors["embeddings.word_embeddings.weight"][ids]
@@ -198,11 +139,9 @@ class MiniLM:
                 for part in _LINEARS[:3]
             )
             scores = query @ key.transpose(0, 2, 1) / np.float32(math.sqrt(query.shape[2]))
-            weights = np.exp(scores - scores.max(axis=2, keepdims=True))
-            weights /= weights.sum(axis=2, keepdims=True)
-            context = (weights @ value).transpose(1, 0, 2).reshape(x.shape)
+            context = (softmax(scores) @ value).transpose(1, 0, 2).reshape(x.shape)
             x = self._norm(prefix + _NORMS[0], x + linear(prefix + _LINEARS[3], context))
-            hidden = _gelu(linear(prefix + _LINEARS[4], x))
+            hidden = gelu(linear(prefix + _LINEARS[4], x))
             x = self._norm(prefix + _NORMS[1], x + linear(prefix + _LINEARS[5], hidden))
         return x
 
@@ -211,16 +150,6 @@ class MiniLM:
         variance = np.square(centred).mean(axis=1, keepdims=True)
         scaled = centred / np.sqrt(variance + np.float32(self.epsilon))
         return scaled * self.tensors[f"{name}.weight"] + self.tensors[f"{name}.bias"]
-
-
-def _gelu(x: F32) -> F32:
-    return (x * (0.5 + 0.5 * erf(x / math.sqrt(2.0)))).astype(np.float32)
-
-
-def _checked_sentences(sentences: Sequence[str]) -> Sequence[str]:
-    if isinstance(sentences, str) or not all(isinstance(item, str) for item in sentences):
-        raise BadInput("sentences: must be a list of strings.")
-    return sentences
 
 
 def _tokenizer(wheel: Path) -> Tokenizer:

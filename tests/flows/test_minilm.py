@@ -163,10 +163,13 @@ def test_forward_pass_equals_its_specification(tiny):
 def test_every_linear_layer_can_be_captured_and_replaced(tiny):
     assert len(tiny.linear_names) == 6 * LAYERS
     base = tiny.encode(SENTENCES)
+    together = tiny.calibrate(SENTENCES, tiny.linear_names)
     for name in tiny.linear_names:
         data = tiny.layer_data(SENTENCES, name)
         assert data.activations.shape == (13, data.weight.shape[0])
         assert data.weight.shape == (data.weight.shape[0], len(data.bias))
+        for one, all_ in zip(data, together[name], strict=True):
+            np.testing.assert_array_equal(one, all_)
         np.testing.assert_array_equal(tiny.with_weight(name, data.weight).encode(SENTENCES), base)
         changed = tiny.with_weight(name, np.zeros_like(data.weight)).encode(SENTENCES)
         assert np.abs(changed - base).max() > 1e-3

