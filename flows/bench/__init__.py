@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from . import area, demo, generation, harness, sparsity
+from . import area, demo, detect, generation, harness, kernels, sparsity, tensors
+from . import bytes as stored_bytes
 
 __all__ = ["BENCHES", "Bench"]
 
@@ -11,8 +12,12 @@ Bench = Callable[[Callable[[str, int, int], None]], dict]
 BENCHES: dict[str, Bench] = {
     "demo": demo.run,
     "sparsity": sparsity.run,
+    "tensors": tensors.run,
+    "bytes": stored_bytes.run,
     "area": area.run,
     "generate": generation.run,
     "harness": harness.run,
+    "detect": detect.run,
+    "kernels": kernels.run,
 }
 """Each returns a report with ``title``, ``header``, ``rows`` and ``bars``."""

@@ -1,0 +1,1 @@
+"""Adaptive kernel fusion: pattern analysis, decomposition, selection and fusion arithmetic."""

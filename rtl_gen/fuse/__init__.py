@@ -1,0 +1,1 @@
+"""Adaptive kernel fusion: pattern analyser, selector, weight adapter and fusion unit."""

@@ -1,0 +1,182 @@
+"""Fusion unit: weighted partial sums of the parts of a column; and the check of the weights."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.fuse.combine import ACCUMULATOR_BITS, UNIT, WEIGHT_FRACTION
+
+__all__ = ["FusionUnit", "WeightSumChecker", "fused", "partial"]
+
+_WEIGHT_BITS = WEIGHT_FRACTION + 1
+
+
+def partial(words: int) -> data.StructLayout:
+    """What enters the fusion unit: ``words`` pairs of sums of one part.
+
+    ``sums`` are the part's int32 sums, ``running`` the accumulators so far (ignored with
+    ``first``), ``weight`` the part's Q15 weight, 0..32768; ``last`` marks the last part.
+    """
+    return data.StructLayout(
+        {
+            "sums": data.ArrayLayout(signed(32), 2 * words),
+            "running": data.ArrayLayout(signed(ACCUMULATOR_BITS), 2 * words),
+            "weight": _WEIGHT_BITS,
+            "first": 1,
+            "last": 1,
+        }
+    )
+
+
+def fused(words: int) -> data.StructLayout:
+    """What leaves: the new accumulators, and their rounded values, which count with ``last``."""
+    return data.StructLayout(
+        {
+            "running": data.ArrayLayout(signed(ACCUMULATOR_BITS), 2 * words),
+            "sums": data.ArrayLayout(signed(32), 2 * words),
+            "last": 1,
+        }
+    )
+
+
+class FusionUnit(wiring.Component):
+    """``running + weight * sums``, and its rounded int32 value, for pairs of sums.
+
+    Operation: three stages: multiply; add the running sum (from 0 with ``first``); round half to
+    even by 15 bits and saturate (`golden.fuse.combine`).  The unit keeps nothing but its
+    pipeline: the memory that holds partial sums between the parts of a column (and between
+    k tiles) also holds the running sums, so the parts of a column must be at least
+    `latency_cycles` apart.
+
+    Latency: `latency_cycles` from input to output; one transfer per cycle.  Back-pressure: while
+    ``results`` waits, the pipeline stands still and ``partials`` is not ready.  Reset empties it.
+
+    Parameters
+    ----------
+    words : int
+        Pairs of sums per transfer, as many as the drain moves per cycle.
+
+    Members
+    -------
+    partials : In(stream of `partial`)
+    results : Out(stream of `fused`)
+    """
+
+    def __init__(self, words: int = 1) -> None:
+        self._words = words
+        super().__init__(
+            {
+                "partials": In(stream.Signature(partial(words))),
+                "results": Out(stream.Signature(fused(words))),
+            }
+        )
+
+    @property
+    def latency_cycles(self) -> int:
+        """Cycles from an accepted transfer to its result."""
+        return 3
+
+    def elaborate(self, platform):
+        m = Module()
+        step = Signal()
+        source = self.partials.payload
+        valid = Signal(self.latency_cycles)
+        last = Signal(self.latency_cycles)
+        first = Signal()
+        m.d.comb += [
+            self.results.valid.eq(valid[-1]),
+            self.results.payload.last.eq(last[-1]),
+            step.eq(~self.results.valid | self.results.ready),
+            self.partials.ready.eq(step),
+        ]
+        with m.If(step):
+            m.d.sync += [
+                valid.eq(Cat(self.partials.valid, valid[:-1])),
+                last.eq(Cat(source.last, last[:-1])),
+                first.eq(source.first),
+            ]
+        for lane in range(2 * self._words):
+            before = Signal(signed(ACCUMULATOR_BITS), name=f"before{lane}")
+            product = Signal(signed(ACCUMULATOR_BITS), name=f"product{lane}")
+            total = Signal(signed(ACCUMULATOR_BITS), name=f"total{lane}")
+            rounded = self._rounded(m, total, lane)
+            with m.If(step):
+                m.d.sync += [
+                    product.eq(source.sums[lane] * source.weight),
+                    before.eq(source.running[lane]),
+                    total.eq(product + Mux(first, 0, before)),
+                    self.results.payload.running[lane].eq(total),
+                    self.results.payload.sums[lane].eq(rounded),
+                ]
+        return m
+
+    @staticmethod
+    def _rounded(m: Module, total: Signal, lane: int) -> Signal:
+        """``total`` by 2**15, half to even, saturated."""
+        whole = Signal(signed(ACCUMULATOR_BITS - WEIGHT_FRACTION + 1), name=f"whole{lane}")
+        rounded = Signal(signed(32), name=f"rounded{lane}")
+        half = total[WEIGHT_FRACTION - 1]
+        above = total[: WEIGHT_FRACTION - 1].any()
+        odd = total[WEIGHT_FRACTION]
+        m.d.comb += whole.eq((total >> WEIGHT_FRACTION) + (half & (above | odd)))
+        # Whatever lies above bit 31 must repeat the sign.
+        sign = whole[-1]
+        fits = Mux(sign, whole[31:].all(), ~whole[31:].any())
+        m.d.comb += rounded.eq(Mux(fits, whole, Mux(sign, -(1 << 31), (1 << 31) - 1)))
+        return rounded
+
+
+class WeightSumChecker(wiring.Component):
+    """Sticky error where the weights of the parts of a block break the rule.
+
+    Operation: fed with the weight of every part header.  The weights from ``first`` to ``last``
+    must sum to 32768; with ``exact`` each of them must be 32768.  A part that is not ``first``
+    without a block begun, or a ``first`` inside one, is an error too.
+
+    Latency: ``error`` rises one cycle after the header that broke the rule and stays until
+    ``clear``, which also forgets a block in progress.  One header per cycle, always accepted.
+
+    Members
+    -------
+    valid, first, last, exact : In(1)
+    weight : In(16)
+    clear : In(1)
+    error : Out(1)
+    """
+
+    def __init__(self) -> None:
+        flags = {name: In(1) for name in ("valid", "first", "last", "exact", "clear")}
+        super().__init__({**flags, "weight": In(_WEIGHT_BITS), "error": Out(1)})
+
+    @property
+    def latency_cycles(self) -> int:
+        """Cycles from a header to ``error``."""
+        return 1
+
+    def elaborate(self, platform):
+        m = Module()
+        # One above UNIT stands for every larger sum, so any number of parts is safe.
+        total = Signal(range(UNIT + 2))
+        following = Signal(range(2 * UNIT + 2 + (1 << _WEIGHT_BITS)))
+        inside = Signal()
+        wrong = Signal()
+        m.d.comb += [
+            following.eq(Mux(self.first, 0, total) + self.weight),
+            wrong.eq(
+                Mux(
+                    self.exact,
+                    self.weight != UNIT,
+                    Mux(self.last, following != UNIT, following > UNIT),
+                )
+                | (self.first == inside)
+            ),
+        ]
+        with m.If(self.valid):
+            m.d.sync += [
+                total.eq(Mux(following > UNIT, UNIT + 1, following)),
+                inside.eq(~self.last),
+                self.error.eq(self.error | wrong),
+            ]
+        with m.If(self.clear):
+            m.d.sync += [total.eq(0), inside.eq(0), self.error.eq(0)]
+        return m

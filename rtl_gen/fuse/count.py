@@ -1,0 +1,61 @@
+"""Trees that count, compare and find bits of one word."""
+
+from collections.abc import Iterable, Sequence
+
+from amaranth.hdl import Cat, Mux, Value
+
+__all__ = ["add_all", "count_ones", "largest", "lowest", "magnitude_bins", "six_to_three"]
+
+
+def add_all(terms: Sequence[Value]) -> Value:
+    """Sum of at least one number, as a balanced tree of adders."""
+    terms = list(terms)
+    while len(terms) > 1:
+        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[len(terms) & ~1 :]
+    return terms[0]
+
+
+def six_to_three(bits: Sequence[Value]) -> Value:
+    """Count up to six ones with one six-input function per bit of the result."""
+    a, b, c, d, e, f = (*bits, *[0] * (6 - len(bits)))
+    low = a ^ b ^ c, d ^ e ^ f
+    high = (a & b) | (a & c) | (b & c), (d & e) | (d & f) | (e & f)
+    carry = low[0] & low[1]
+    twos = high[0] ^ high[1] ^ carry
+    count = Cat(low[0] ^ low[1], twos, (high[0] & high[1]) | (carry & (high[0] | high[1])))
+    return Value.cast(count)
+
+
+def count_ones(bits: Iterable[Value]) -> Value:
+    """Number of ones among single bits."""
+    # Bits one by one: a slice of an expression repeats all of it.
+    bits = list(bits)
+    return add_all([six_to_three(bits[i : i + 6]) for i in range(0, len(bits), 6)])
+
+
+def largest(terms: Sequence[Value]) -> Value:
+    """Maximum of 2**n unsigned numbers, as a balanced tree."""
+    terms = list(terms)
+    while len(terms) > 1:
+        pairs = zip(terms[::2], terms[1::2], strict=True)
+        terms = [Mux(a > b, a, b) for a, b in pairs]
+    return terms[0]
+
+
+def lowest(bits: Sequence[Value]) -> tuple[Value, Value]:
+    """Whether any of 2**n bits, n >= 1, is set, and the index of the lowest one that is."""
+    if len(bits) == 2:
+        return bits[0] | bits[1], ~bits[0]
+    half = len(bits) // 2
+    (low, low_index), (high, high_index) = lowest(bits[:half]), lowest(bits[half:])
+    return low | high, Value.cast(Cat(Mux(low, low_index, high_index), ~low))
+
+
+def magnitude_bins(value: Value) -> list[Value]:
+    """One bit for each bit length 1 to 8 of the magnitude of a signed byte."""
+    negative, bits = value[7], value[:7]
+    # -x = ~x + 1 reaches 2**b if ~x does, or if the low bits of x are all zeros.
+    reaches = [Mux(negative, (~bits)[b:].any() | ~bits[:b].any(), bits[b:].any()) for b in range(7)]
+    reaches.append(negative & ~bits.any())
+    return [a & ~b for a, b in zip(reaches, [*reaches[1:], 0], strict=True)]
