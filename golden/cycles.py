@@ -22,9 +22,10 @@ MAC_LATENCY = {"packed": 3, "split": 3, "dsp48e2": 4, "dsp48e1": 4}
 
 # Flags of a decoder step.
 _PUSH, _WORD, _LAST, _INDEXED, _BLOCK, _SEGMENT, _JOB = 1, 2, 4, 8, 16, 32, 64
+_SCANNED, _TILE_END = 128, 256
 # Flags of an event in the queue.
 _VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
-# Further flags of a chunk: its last event ends a segment, and the next play is not the last.
+# Further flags of a row or chunk: its last event ends a segment; the segment is played again.
 _ENDS, _HOLD = 16, 32
 _HEADER, _RUN, _DONE = 0, 1, 2
 
@@ -76,17 +77,15 @@ def _run(
     at = step_start[:-1].copy()
     segment_at = step_start[:-1].copy()
     replay = np.zeros(engines, np.int64)
-    head = np.zeros((engines, 2), np.int64)
     base = np.zeros((engines, 2), np.int64)
     written = np.zeros((engines, 2), np.int64)
+    following = np.zeros((engines, 2), np.int64)
+    fetched = np.zeros((engines, 2), np.bool_)
     present = np.zeros((engines, 2), np.bool_)
-    values_hold = np.full(engines, m_tiles != 1)
     held = np.full(engines, -1, np.int64)
     held_flags = np.zeros(engines, np.int64)
     found = np.zeros(engines, np.bool_)
     found_flags = np.zeros(engines, np.int64)
-    found_segment = np.zeros(engines, np.bool_)
-    found_hold = np.zeros(engines, np.bool_)
     byte = np.zeros(engines, np.int64)
     queue = np.zeros((engines, queue_depth), np.int64)
     queue_head = np.zeros(engines, np.int64)
@@ -222,34 +221,31 @@ def _run(
                 values_rewind = False
                 valued = found_flags[e] & _VALUED
                 emitted = found[e] and (present[e, 1] or not valued) and size < queue_depth
-                hold_now = values_hold[e]
+                values_hold = (found_flags[e] & _HOLD) != 0
                 if emitted:
                     queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = found_flags[e]
                     queue_size[e] += 1
-                    if found_segment[e]:
+                    if found_flags[e] & _ENDS:
                         values_used = valued != 0 or byte[e] != 0
                         values_rewind = True
                         byte[e] = 0
-                        values_hold[e] = found_hold[e]
                     elif valued:
                         values_used = byte[e] == 7
                         byte[e] = (byte[e] + 1) & 7
-                scan_ready = not found[e] or emitted
+                # Scanner: what it holds goes before what a decoder finds by itself.
+                rows_ready = not found[e] or emitted
+                scanning = held[e] >= 0
                 only = held[e] <= 1
-                chunk_ready = held[e] < 0 or (scan_ready and only)
-                if scan_ready:
-                    found[e] = held[e] >= 0
-                    flags = held_flags[e]
-                    mask = _VALUED if held[e] > 0 else 0
-                    if only:
-                        mask |= flags & (_CLOSE | _TILE | _FINISH)
-                    found_flags[e] = mask
-                    found_segment[e] = only and (flags & _ENDS) != 0
-                    found_hold[e] = (flags & _HOLD) != 0
-                    if not chunk_ready:
-                        held[e] -= 1
-                if chunk_ready:
-                    held[e] = -1
+                direct_ready = rows_ready and not scanning
+                chunk_ready = not scanning or (rows_ready and only)
+                if rows_ready:
+                    found[e] = scanning
+                    if scanning:
+                        flags = held_flags[e]
+                        if not only:
+                            flags &= _HOLD
+                        found_flags[e] = flags | (_VALUED if held[e] > 0 else 0)
+                        held[e] = -1 if only else held[e] - 1
 
                 if state[e] == _HEADER:
                     if present[e, 0]:
@@ -259,34 +255,33 @@ def _run(
                     flags = step_flags[at[e]]
                     there = present[e, 0] or not (flags & _INDEXED)
                     push = (flags & _PUSH) != 0
-                    if there and (chunk_ready or not push):
+                    ready = chunk_ready if flags & _SCANNED else direct_ready
+                    if there and (ready or not push):
                         index_used = (flags & _WORD) != 0
-                        last_replay = replay[e] + 1 == m_tiles
+                        last_play = replay[e] + 1 == m_tiles
                         if push:
-                            held[e] = step_events[at[e]]
-                            marks = 0
+                            marks = 0 if last_play else _HOLD
                             if flags & _LAST:
                                 marks |= _CLOSE
                             if flags & _BLOCK:
-                                marks |= _TILE
+                                if flags & _TILE_END:
+                                    marks |= _TILE
                                 if flags & _SEGMENT:
                                     marks |= _ENDS
-                                    # What the next play of the values needs: the decoder may
-                                    # be a play ahead when the scanner gets there.
-                                    if last_replay:
-                                        if m_tiles != 1 and not flags & _JOB:
-                                            marks |= _HOLD
-                                    elif replay[e] + 2 != m_tiles:
-                                        marks |= _HOLD
-                                    if flags & _JOB and last_replay:
+                                    if flags & _JOB and last_play:
                                         marks |= _FINISH
-                            held_flags[e] = marks
+                            if flags & _SCANNED:
+                                held[e] = step_events[at[e]]
+                                held_flags[e] = marks
+                            else:
+                                found[e] = True
+                                found_flags[e] = marks | (_VALUED if step_events[at[e]] else 0)
                         at[e] += 1
                         if flags & _BLOCK:
                             state[e] = _HEADER
                             if flags & _SEGMENT:
                                 index_rewind = True
-                                if last_replay:
+                                if last_play:
                                     replay[e] = 0
                                     segment_at[e] = at[e]
                                     if flags & _JOB:
@@ -299,16 +294,20 @@ def _run(
                 for r in range(2):
                     used = index_used if r == 0 else values_used
                     rewind = index_rewind if r == 0 else values_rewind
-                    hold = index_hold if r == 0 else hold_now
-                    following = head[e, r] + used
+                    hold = index_hold if r == 0 else values_hold
+                    move = fetched[e, r] and (used or not present[e, r])
+                    fetch = following[e, r] < written[e, r] * beat_words
+                    fetch = fetch and (move or not fetched[e, r])
                     if rewind and hold:
-                        head[e, r] = base[e, r]
+                        following[e, r] = base[e, r]
+                        fetched[e, r] = False
                         present[e, r] = False
                     else:
-                        head[e, r] = following
-                        present[e, r] = following < written[e, r] * beat_words
-                    if not hold:
-                        base[e, r] = following
+                        following[e, r] += fetch
+                        present[e, r] = move or (present[e, r] and not used)
+                        fetched[e, r] = fetch or (fetched[e, r] and not move)
+                    if used and not hold:
+                        base[e, r] += 1
                 if landing >= 0 and e == g * group + (landing >> 1):
                     written[e, landing & 1] += 1
         loaded = next_loaded
@@ -328,8 +327,9 @@ def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
             + steps.word * _WORD
             + steps.last * _LAST
             + bool(steps.word.any()) * _INDEXED
-        ).astype(np.uint8)
-        flag[-1] |= _BLOCK
+            + kernel.scanned * _SCANNED
+        ).astype(np.uint16)
+        flag[-1] |= _BLOCK | _TILE_END
         if (number + 1) % plan.k_tiles == 0:
             flag[-1] |= _SEGMENT
         if number == len(blocks) - 1:

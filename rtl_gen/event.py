@@ -5,10 +5,17 @@ from amaranth.lib import data
 from golden.block import HEADER_FIELDS
 from golden.kernels import CHUNK
 
-__all__ = ["block_header", "chunk", "event", "position"]
+__all__ = ["block_header", "chunk", "event", "marks", "row"]
 
-# Flags of a block that its events carry to the drain.
-_MARKS = {"first": 1, "final": 1, "tile_end": 1, "job_end": 1}
+
+def marks() -> dict[str, int]:
+    """Flags that events carry from their block to the lanes and the drain.
+
+    ``first`` and ``final`` say what the drain does with the column's sums; on a block's last
+    event ``block_end`` starts the columns anew, ``tile_end`` releases the activation tile and
+    ``job_end`` closes the engine's job.
+    """
+    return {"first": 1, "final": 1, "block_end": 1, "tile_end": 1, "job_end": 1}
 
 
 def block_header() -> data.FlexibleLayout:
@@ -26,20 +33,17 @@ def chunk(k_bits: int) -> data.StructLayout:
     return data.StructLayout({"base": base_bits, "mask": CHUNK, "last": 1})
 
 
-def position(k_bits: int) -> data.StructLayout:
-    """An event that still lacks its value; ``valued`` is low for a close token.
+def row(k_bits: int) -> data.StructLayout:
+    """One occupied row, from a kernel's decoder or the scanner; it still lacks its value.
 
-    ``hold``, with ``segment_end``: the values that follow will be played again.
+    ``valued`` is low for a close token, which only closes its column.
     """
-    return data.StructLayout(
-        {"k": k_bits, "valued": 1, "last": 1, "segment_end": 1, "hold": 1, **_MARKS}
-    )
+    return data.StructLayout({"k": k_bits, "valued": 1, "last": 1})
 
 
 def event(k_bits: int) -> data.StructLayout:
     """One event: ``value`` meets row ``k`` of the activation tile in all lanes.
 
-    ``last`` closes the output column; ``tile_end`` (with ``last``) releases the tile; ``first``
-    and ``final`` say what the drain does with the sums; ``job_end`` closes the engine's job.
+    ``last`` closes the output column; the others are `marks`.
     """
-    return data.StructLayout({"k": k_bits, "value": 8, "valued": 1, "last": 1, **_MARKS})
+    return data.StructLayout({"k": k_bits, "value": 8, "valued": 1, "last": 1, **marks()})

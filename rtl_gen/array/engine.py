@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden.shape import ArrayShape
 
 from ..distinct import place
-from ..event import event
+from ..event import event, marks
 from ..kernels.source import EventSource
 from ..mac import MACS
 from ..memory import ReplayRing, TwoWidthMemory
@@ -45,7 +45,7 @@ class Engine(wiring.Component):
 
     Members
     -------
-    start, m_tiles : In
+    start, last_play : In
         See `EventSource`.
     write_enable, write_values, write_data : In
         One beat for the ring of index words, or of values with ``write_values``.
@@ -77,7 +77,7 @@ class Engine(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "m_tiles": In(8),
+                "last_play": In(8),
                 "write_enable": In(1),
                 "write_values": In(1),
                 "write_data": In(shape.data_bits),
@@ -120,7 +120,7 @@ class Engine(wiring.Component):
         m.submodules.source = source = EventSource(shape)
         m.d.comb += [
             source.start.eq(self.start),
-            source.m_tiles.eq(self.m_tiles),
+            source.last_play.eq(self.last_play),
             self.fault.eq(source.fault),
         ]
         for name, depth, selected in (
@@ -159,7 +159,7 @@ class Engine(wiring.Component):
             queue.r_en.eq(take),
             self.event_taken.eq(take & head.valued),
         ]
-        m.d.sync += self.consumed.eq(self.consumed + (take & head.tile_end))
+        m.d.sync += self.consumed.eq(self.consumed + (take & head.last & head.tile_end))
 
         m.submodules.tile = tile = TwoWidthMemory(
             read_bits=shape.row_bits,
@@ -181,18 +181,18 @@ class Engine(wiring.Component):
         load = Signal()
         opening = Signal(init=1)
         stages = 1 + self.mac.latency_cycles
-        marks = data.StructLayout({"last": 1, "first": 1, "final": 1, "tile_end": 1, "job_end": 1})
-        line = [Signal(marks, name=f"marks{i}") for i in range(stages)]
+        carried = data.StructLayout({"last": 1, **marks()})
+        line = [Signal(carried, name=f"marks{i}") for i in range(stages)]
         with m.If(enable):
             m.d.sync += [valid.eq(take), weight.eq(head.value), load.eq(opening)]
+            # A close token adds nothing, but it may open its column.
+            with m.If(~head.valued):
+                m.d.sync += weight.eq(0)
             with m.If(take):
                 m.d.sync += opening.eq(head.last)
             m.d.sync += [
                 line[0].last.eq(head.last & take),
-                line[0].first.eq(head.first),
-                line[0].final.eq(head.final),
-                line[0].tile_end.eq(head.tile_end),
-                line[0].job_end.eq(head.job_end),
+                *(line[0][name].eq(head[name]) for name in marks()),
             ]
             for before, after in pairwise(line):
                 m.d.sync += after.eq(before)
@@ -212,7 +212,7 @@ class Engine(wiring.Component):
                 self.drain_first.eq(due.first),
                 self.drain_final.eq(due.final),
                 self.drain_job_end.eq(due.job_end),
-                reset_column.eq(due.tile_end),
+                reset_column.eq(due.block_end),
             ]
         with m.If(self.drain_done):
             m.d.sync += [
