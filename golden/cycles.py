@@ -84,8 +84,6 @@ def _run(
     present = np.zeros((engines, 2), np.bool_)
     held = np.full(engines, -1, np.int64)
     held_flags = np.zeros(engines, np.int64)
-    found = np.zeros(engines, np.bool_)
-    found_flags = np.zeros(engines, np.int64)
     byte = np.zeros(engines, np.int64)
     queue = np.zeros((engines, queue_depth), np.int64)
     queue_head = np.zeros(engines, np.int64)
@@ -178,25 +176,35 @@ def _run(
                 enable = not (closes and busy[e])
                 capture = closes and not busy[e]
                 size = queue_size[e]
-                take = False
-                if size == 0:
-                    if state[e] != _DONE:
+                entry = queue[e, queue_head[e]] if size else 0
+                valued = entry & _VALUED
+                values_hold = (entry & _HOLD) != 0
+                values_used = False
+                values_rewind = False
+                if size == 0 or (valued and not present[e, 1]):
+                    if state[e] != _DONE or size:
                         waiting_event += 1
+                    entry = 0
                 elif not enable:
                     waiting_drain += 1
+                    entry = 0
                 elif loaded == consumed[e]:
                     waiting_tile += 1
-                else:
-                    take = True
-                if enable:
                     entry = 0
-                    if take:
-                        entry = queue[e, queue_head[e]]
-                        queue_head[e] = (queue_head[e] + 1) % queue_depth
-                        queue_size[e] -= 1
-                        events += entry & _VALUED
-                        if entry & _TILE:
-                            consumed[e] += 1
+                else:
+                    queue_head[e] = (queue_head[e] + 1) % queue_depth
+                    queue_size[e] -= 1
+                    events += valued
+                    if entry & _TILE:
+                        consumed[e] += 1
+                    if entry & _ENDS:
+                        values_used = valued != 0 or byte[e] != 0
+                        values_rewind = True
+                        byte[e] = 0
+                    elif valued:
+                        values_used = byte[e] == 7
+                        byte[e] = (byte[e] + 1) & 7
+                if enable:
                     line[e, slot] = entry
                     line_at[e] = (slot + 1) % (latency + 1)
                 if captured[e]:
@@ -213,39 +221,24 @@ def _run(
                         finished[e] = True
                         left -= 1
 
-                # Source, from the queue upwards.
+                # Source: what the scanner holds goes before what a decoder finds by itself.
                 index_hold = replay[e] + 1 != m_tiles and state[e] != _DONE
                 index_used = False
                 index_rewind = False
-                values_used = False
-                values_rewind = False
-                valued = found_flags[e] & _VALUED
-                emitted = found[e] and (present[e, 1] or not valued) and size < queue_depth
-                values_hold = (found_flags[e] & _HOLD) != 0
-                if emitted:
-                    queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = found_flags[e]
-                    queue_size[e] += 1
-                    if found_flags[e] & _ENDS:
-                        values_used = valued != 0 or byte[e] != 0
-                        values_rewind = True
-                        byte[e] = 0
-                    elif valued:
-                        values_used = byte[e] == 7
-                        byte[e] = (byte[e] + 1) & 7
-                # Scanner: what it holds goes before what a decoder finds by itself.
-                rows_ready = not found[e] or emitted
+                room = size < queue_depth
                 scanning = held[e] >= 0
                 only = held[e] <= 1
-                direct_ready = rows_ready and not scanning
-                chunk_ready = not scanning or (rows_ready and only)
-                if rows_ready:
-                    found[e] = scanning
-                    if scanning:
-                        flags = held_flags[e]
-                        if not only:
-                            flags &= _HOLD
-                        found_flags[e] = flags | (_VALUED if held[e] > 0 else 0)
-                        held[e] = -1 if only else held[e] - 1
+                direct_ready = room and not scanning
+                chunk_ready = not scanning or (room and only)
+                if scanning and room:
+                    flags = held_flags[e]
+                    if not only:
+                        flags &= _HOLD
+                    if held[e]:
+                        flags |= _VALUED
+                    queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = flags
+                    queue_size[e] += 1
+                    held[e] = -1 if only else held[e] - 1
 
                 if state[e] == _HEADER:
                     if present[e, 0]:
@@ -274,8 +267,10 @@ def _run(
                                 held[e] = step_events[at[e]]
                                 held_flags[e] = marks
                             else:
-                                found[e] = True
-                                found_flags[e] = marks | (_VALUED if step_events[at[e]] else 0)
+                                if step_events[at[e]]:
+                                    marks |= _VALUED
+                                queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = marks
+                                queue_size[e] += 1
                         at[e] += 1
                         if flags & _BLOCK:
                             state[e] = _HEADER

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -183,21 +183,27 @@ class Drain(wiring.Component):
         )
         sums = Signal(shape.result_bits)
         m.d.comb += [
-            partial.read_address.eq(two["address"]),
+            # Read a stage early: the sums meet a register, not the memory's output, and no
+            # column of an engine returns within the four cycles until its sum is written.
+            partial.read_address.eq(one["address"]),
             partial.read_enable.eq(self.step),
             partial.write_address.eq(four["address"]),
             partial.write_enable.eq(four["valid"] & ~four["final"] & self.step),
             partial.write_data.eq(sums),
         ]
+        before = Signal(shape.result_bits)
+        with m.If(self.step):
+            m.d.sync += before.eq(partial.read_data)
+            with m.If(two["first"]):
+                m.d.sync += before.eq(0)
         for part in range(shape.drain_words):
             pair = self.mac.unpack(m, captured.word_select(part, raw_bits), shape.acc_bits)
             for lane, exact in enumerate(pair):
                 index = 2 * part + lane
                 unpacked = Signal(signed(shape.acc_bits), name=f"unpacked{index}")
-                before = Mux(three["first"], 0, partial.read_data.word_select(index, 32))
                 with m.If(self.step):
                     m.d.sync += [
                         unpacked.eq(exact),
-                        sums.word_select(index, 32).eq(unpacked + before),
+                        sums.word_select(index, 32).eq(unpacked + before.word_select(index, 32)),
                     ]
         return sums

@@ -3,16 +3,17 @@
 from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, fifo, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.shape import ArrayShape
 
 from ..distinct import place
-from ..event import event, marks
+from ..event import marks, row
 from ..kernels.source import EventSource
+from ..kernels.values import ValueReader
 from ..mac import MACS
-from ..memory import ReplayRing, TwoWidthMemory
+from ..memory import Queue, ReplayRing, TwoWidthMemory
 
 __all__ = ["Engine", "engine_name", "tile_address_bits"]
 
@@ -31,11 +32,11 @@ def engine_name(shape: ArrayShape) -> str:
 class Engine(wiring.Component):
     """Events against a vector of activations, one event per cycle in all lanes.
 
-    Operation: the source's events wait in a queue; an event is taken when its activation tile is
-    loaded; the tile is released with the tile's last event, so engines slip against each other
-    by up to ``activation_tiles`` tiles.  A closing column is copied into capture registers and
-    drained from there while the next column runs; the lanes stop only if the drain has not
-    fetched the previous column yet.
+    Operation: the rows that the source finds wait in a queue; a row is taken as an event when its
+    value and its activation tile are there; the tile is released with the tile's last event, so
+    engines slip against each other by up to ``activation_tiles`` tiles.  A closing column is
+    copied into capture registers and drained from there while the next column runs; the lanes
+    stop only if the drain has not fetched the previous column yet.
 
     Latency: 1 + mac latency cycles from the event to its sum, one more to the capture.
 
@@ -115,48 +116,46 @@ class Engine(wiring.Component):
         return m
 
     def _feed(self, m: Module):
-        """Rings, source and event queue; return the queue."""
+        """Rings, source, queue of rows and value reader; return the stream of events."""
         shape = self.shape
         m.submodules.source = source = EventSource(shape)
+        m.submodules.queue = queue = Queue(row(shape.k_bits), shape.queue)
+        m.submodules.reader = reader = ValueReader(shape.k_bits)
         m.d.comb += [
             source.start.eq(self.start),
             source.last_play.eq(self.last_play),
+            reader.start.eq(self.start),
             self.fault.eq(source.fault),
         ]
-        for name, depth, selected in (
-            ("index", shape.index_words, ~self.write_values),
-            ("values", shape.value_words, self.write_values),
+        wiring.connect(m, source.rows, queue.write)
+        wiring.connect(m, queue.read, reader.rows)
+        for name, depth, selected, player, words in (
+            ("index", shape.index_words, ~self.write_values, source, source.index),
+            ("values", shape.value_words, self.write_values, reader, reader.values),
         ):
             ring = ReplayRing(depth=depth, beat_words=shape.words_per_beat)
             m.submodules[f"{name}_ring"] = ring
-            wiring.connect(m, ring.words, getattr(source, name))
+            wiring.connect(m, ring.words, words)
             m.d.comb += [
                 ring.write_enable.eq(self.write_enable & selected),
                 ring.write_data.eq(self.write_data),
-                ring.hold.eq(getattr(source, f"{name}_hold")),
-                ring.rewind.eq(getattr(source, f"{name}_rewind")),
-                ring.align.eq(getattr(source, f"{name}_align")),
+                ring.hold.eq(player.hold),
+                ring.rewind.eq(player.rewind),
+                ring.align.eq(player.align),
                 getattr(self, f"{name}_space").eq(ring.space),
             ]
-        width = event(shape.k_bits).size
-        m.submodules.queue = queue = fifo.SyncFIFO(width=width, depth=shape.queue)
-        m.d.comb += [
-            queue.w_data.eq(source.events.payload),
-            queue.w_en.eq(source.events.valid),
-            source.events.ready.eq(queue.w_rdy),
-        ]
-        return queue
+        return reader.events
 
-    def _lanes(self, m: Module, platform, queue, enable: Signal) -> None:
+    def _lanes(self, m: Module, platform, events, enable: Signal) -> None:
         """Tile memory, multipliers, capture and drain hand-over."""
         shape = self.shape
-        head = data.View(event(shape.k_bits), queue.r_data)
+        head = events.payload.row
         take = Signal()
         present = Signal()
         m.d.comb += [
             present.eq(self.loaded != self.consumed),
-            take.eq(queue.r_rdy & present & enable),
-            queue.r_en.eq(take),
+            events.ready.eq(present & enable),
+            take.eq(events.valid & events.ready),
             self.event_taken.eq(take & head.valued),
         ]
         m.d.sync += self.consumed.eq(self.consumed + (take & head.last & head.tile_end))
@@ -184,7 +183,7 @@ class Engine(wiring.Component):
         carried = data.StructLayout({"last": 1, **marks()})
         line = [Signal(carried, name=f"marks{i}") for i in range(stages)]
         with m.If(enable):
-            m.d.sync += [valid.eq(take), weight.eq(head.value), load.eq(opening)]
+            m.d.sync += [valid.eq(take), weight.eq(events.payload.value), load.eq(opening)]
             # A close token adds nothing, but it may open its column.
             with m.If(~head.valued):
                 m.d.sync += weight.eq(0)

@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.shape import ArrayShape
 
-from ..event import chunk, row
+from ..event import chunk, found_row
 
 __all__ = ["BlockDecoder"]
 
@@ -30,7 +30,7 @@ class BlockDecoder(wiring.Component):
     final_column : In(1)
         The running column is the block's last: index words are not shared with the next block.
     index : In(stream of 64 bits)
-    found : Out(stream of `rtl_gen.event.chunk` if ``scanned``, of `rtl_gen.event.row` if not)
+    found : Out(stream of `rtl_gen.event.chunk` if ``scanned``, of `rtl_gen.event.found_row` if not)
     column_end : Out(1)
         This cycle's step finishes a column.
     """
@@ -39,13 +39,14 @@ class BlockDecoder(wiring.Component):
 
     def __init__(self, shape: ArrayShape) -> None:
         self.k_bits = k_bits = shape.k_bits
+        found = chunk(k_bits) if self.scanned else found_row(k_bits)
         super().__init__(
             {
                 "enable": In(1),
                 "last_row": In(k_bits),
                 "final_column": In(1),
                 "index": In(stream.Signature(64)),
-                "found": Out(stream.Signature(chunk(k_bits) if self.scanned else row(k_bits))),
+                "found": Out(stream.Signature(found)),
                 "column_end": Out(1),
             }
         )

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.kernels import CHUNK
 
-from ..event import chunk, row
+from ..event import chunk, column_flags, row
 
 __all__ = ["ChunkScanner"]
 
@@ -24,29 +24,27 @@ class ChunkScanner(wiring.Component):
     Parameters
     ----------
     k_bits : int
-    flags : data.StructLayout
-        What travels beside a chunk and each of its rows.
 
     Members
     -------
-    chunks : In(stream of {chunk, flags})
-    rows : Out(stream of {row, flags})
+    chunks : In(stream of {`rtl_gen.event.chunk`, `rtl_gen.event.column_flags`})
+    rows : Out(stream of `rtl_gen.event.row`)
     """
 
-    def __init__(self, k_bits: int, flags: data.StructLayout) -> None:
-        self._chunk = data.StructLayout({"chunk": chunk(k_bits), "flags": flags})
+    def __init__(self, k_bits: int) -> None:
+        self._held = data.StructLayout(
+            {"chunk": chunk(k_bits), "flags": data.StructLayout(column_flags())}
+        )
         super().__init__(
             {
-                "chunks": In(stream.Signature(self._chunk)),
-                "rows": Out(
-                    stream.Signature(data.StructLayout({"row": row(k_bits), "flags": flags}))
-                ),
+                "chunks": In(stream.Signature(self._held)),
+                "rows": Out(stream.Signature(row(k_bits))),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        held = Signal(self._chunk)
+        held = Signal(self._held)
         valid = Signal()
         mask = held.chunk.mask
         low = Signal(_LOW)
@@ -58,10 +56,10 @@ class ChunkScanner(wiring.Component):
         out = self.rows.payload
         m.d.comb += [
             self.rows.valid.eq(valid),
-            out.row.k.eq(Cat(low, held.chunk.base)),
-            out.row.valued.eq(mask.any()),
-            out.row.last.eq(held.chunk.last & ~several),
-            out.flags.eq(held.flags),
+            out.k.eq(Cat(low, held.chunk.base)),
+            out.valued.eq(mask.any()),
+            out.last.eq(held.chunk.last & ~several),
+            *(out[name].eq(held.flags[name]) for name in column_flags()),
             self.chunks.ready.eq(~valid | (self.rows.ready & ~several)),
         ]
         with m.If(self.chunks.ready):

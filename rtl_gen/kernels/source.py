@@ -1,32 +1,26 @@
-"""Event source: turns an engine's two weight rings into events."""
+"""Event source: turns the index words of an engine's weights into occupied rows."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.kernels import KERNELS
 from golden.shape import ArrayShape
 
-from ..event import block_header, chunk, event, marks, row
+from ..event import block_header, chunk, column_flags, found_row, row
 from . import DECODERS
 from .scanner import ChunkScanner
 
 __all__ = ["EventSource"]
 
-# What the rings need beside the marks of an event: the segment is being played for a tile of
-# tokens that is not the last, and its last column.
-_FLAGS = data.StructLayout({**marks(), "hold": 1, "segment_end": 1})
-
 
 class EventSource(wiring.Component):
-    """Header sequencer, one decoder per kernel, scanner and value unpacker.
+    """Header sequencer, one decoder per kernel, and the scanner where one of them needs it.
 
     Operation: a block header selects the decoder; the decoder finds occupied rows, by itself or
-    through the scanner, one per cycle; the row meets its value byte and leaves as an event.  At
-    the end of a segment the rings are rewound ``last_play`` times.
+    through the scanner.  At the end of a segment the ring is rewound ``last_play`` times.
 
-    Latency: header 1 cycle, decoder 1, scanner 1 more; one event per cycle.  An event leaves
-    when its value is there and ``events.ready`` is high.
+    Latency: header 1 cycle, scanner 1 cycle; one row per cycle.
 
     Errors: an unknown kernel, more columns or rows than the array holds raise ``fault`` and stop
     the source until reset.
@@ -42,10 +36,10 @@ class EventSource(wiring.Component):
         Begin a job (one cycle).
     last_play : In(8)
         Tiles of tokens in the job, less one: how often each segment is played again.
-    index, values : In(stream of 64 bits)
-    index_hold, index_rewind, values_hold, values_rewind, index_align, values_align : Out(1)
-        Control of the rings.
-    events : Out(stream of `rtl_gen.event.event`)
+    index : In(stream of 64 bits)
+    hold, rewind, align : Out(1)
+        Control of the index words' ring.
+    rows : Out(stream of `rtl_gen.event.row`)
     fault : Out(1)
         Sticky.
     """
@@ -57,14 +51,10 @@ class EventSource(wiring.Component):
                 "start": In(1),
                 "last_play": In(8),
                 "index": In(stream.Signature(64)),
-                "values": In(stream.Signature(64)),
-                "index_hold": Out(1),
-                "index_rewind": Out(1),
-                "values_hold": Out(1),
-                "values_rewind": Out(1),
-                "index_align": Out(1),
-                "values_align": Out(1),
-                "events": Out(stream.Signature(event(shape.k_bits))),
+                "hold": Out(1),
+                "rewind": Out(1),
+                "align": Out(1),
+                "rows": Out(stream.Signature(row(shape.k_bits))),
                 "fault": Out(1),
             }
         )
@@ -74,10 +64,9 @@ class EventSource(wiring.Component):
         header = Signal(block_header())
         running = Signal()
         column_end = Signal()
-        flags = Signal(_FLAGS)
+        flags = Signal(data.StructLayout(column_flags()))
         self._sequence(m, header, running, column_end, flags)
-        rows = self._decode(m, header, running, column_end, flags)
-        self._join(m, rows)
+        self._decode(m, header, running, column_end, flags)
         return m
 
     def _sequence(self, m: Module, header, running, column_end, flags) -> None:
@@ -97,8 +86,8 @@ class EventSource(wiring.Component):
             last_column.eq(column == header.columns[: len(column)]),
             last_play.eq(replay == self.last_play),
             block_end.eq(column_end & last_column),
-            self.index_hold.eq(~last_play & ~idle),
-            self.index_align.eq(idle),
+            self.hold.eq(~last_play & ~idle),
+            self.align.eq(idle),
             known.eq(
                 Cat(*kernels).any()
                 & ~incoming.columns[len(column) :].any()
@@ -124,17 +113,17 @@ class EventSource(wiring.Component):
             m.d.sync += column.eq(column + 1)
         with m.If(block_end):
             m.d.sync += [running.eq(0), in_header.eq(~flags.job_end), column.eq(0)]
-            m.d.comb += self.index_rewind.eq(header.segment_end)
+            m.d.comb += self.rewind.eq(header.segment_end)
             with m.If(header.segment_end):
                 m.d.sync += replay.eq(replay + 1)
                 with m.If(last_play):
                     m.d.sync += [replay.eq(0), idle.eq(header.job_end)]
 
     def _decode(self, m: Module, header, running, column_end, flags):
-        """The decoders and, where one needs it, the scanner; returns the stream of rows."""
+        """The decoders and, where one needs it, the scanner."""
         k_bits = self._shape.k_bits
         chunks = stream.Signature(chunk(k_bits)).create()
-        direct = stream.Signature(row(k_bits)).create()
+        direct = stream.Signature(found_row(k_bits)).create()
         decoders = {name: DECODERS[name](self._shape) for name in self._shape.kernels}
         for name, decoder in decoders.items():
             m.submodules[name] = decoder
@@ -157,66 +146,27 @@ class EventSource(wiring.Component):
                     m.d.comb += self.index.ready.eq(decoder.index.ready)
 
         kinds = {decoder.scanned for decoder in decoders.values()}
-        merged = stream.Signature(data.StructLayout({"row": row(k_bits), "flags": _FLAGS})).create()
+        out = self.rows
         if False in kinds:
             m.d.comb += [
-                merged.valid.eq(direct.valid),
-                merged.payload.row.eq(direct.payload),
-                merged.payload.flags.eq(flags),
-                direct.ready.eq(merged.ready),
+                out.valid.eq(direct.valid),
+                *(out.payload[name].eq(direct.payload[name]) for name in ("k", "valued", "last")),
+                *(out.payload[name].eq(flags[name]) for name in column_flags()),
+                direct.ready.eq(out.ready),
             ]
         if True in kinds:
-            m.submodules.scanner = scanner = ChunkScanner(k_bits, _FLAGS)
+            m.submodules.scanner = scanner = ChunkScanner(k_bits)
             m.d.comb += [
                 scanner.chunks.valid.eq(chunks.valid),
                 scanner.chunks.payload.chunk.eq(chunks.payload),
                 scanner.chunks.payload.flags.eq(flags),
                 chunks.ready.eq(scanner.chunks.ready),
-                scanner.rows.ready.eq(merged.ready),
+                scanner.rows.ready.eq(out.ready),
             ]
             # What the scanner holds is older than what a decoder finds now.
             with m.If(scanner.rows.valid if False in kinds else 1):
                 m.d.comb += [
-                    merged.valid.eq(scanner.rows.valid),
-                    merged.payload.eq(scanner.rows.payload),
+                    out.valid.eq(scanner.rows.valid),
+                    out.payload.eq(scanner.rows.payload),
                     direct.ready.eq(0),
                 ]
-        return merged
-
-    def _join(self, m: Module, rows) -> None:
-        """Pair each row with its value byte, eight to a word, in the order of the events."""
-        found = Signal.like(rows.payload)
-        valid = Signal()
-        with m.If(rows.ready):
-            m.d.sync += [valid.eq(rows.valid), found.eq(rows.payload)]
-
-        out = self.events.payload
-        flags = found.flags
-        byte = Signal(3)
-        take = Signal()
-        closing = Signal()
-        idle = Signal(init=1)
-        m.d.comb += [
-            self.events.valid.eq(valid & (self.values.valid | ~found.row.valued)),
-            take.eq(self.events.valid & self.events.ready),
-            rows.ready.eq(~valid | take),
-            closing.eq(found.row.last & flags.segment_end),
-            out.value.eq(Array(self.values.payload.word_select(i, 8) for i in range(8))[byte]),
-            *(out[name].eq(found.row[name]) for name in ("k", "valued", "last")),
-            *(out[name].eq(flags[name]) for name in marks()),
-            self.values_hold.eq(flags.hold & ~idle),
-            self.values_align.eq(idle),
-        ]
-        with m.If(take):
-            m.d.sync += byte.eq(byte + found.row.valued)
-            # A segment ends at a whole word.
-            m.d.comb += self.values.ready.eq(
-                Mux(closing, found.row.valued | byte.any(), found.row.valued & (byte == 7))
-            )
-            with m.If(closing):
-                m.d.comb += self.values_rewind.eq(1)
-                m.d.sync += byte.eq(0)
-                with m.If(flags.job_end):
-                    m.d.sync += idle.eq(1)
-        with m.If(self.start):
-            m.d.sync += idle.eq(0)
