@@ -82,12 +82,16 @@ def _run(
     following = np.zeros((engines, 2), np.int64)
     fetched = np.zeros((engines, 2), np.bool_)
     present = np.zeros((engines, 2), np.bool_)
+    again = np.zeros((engines, 2), np.bool_)
     held = np.full(engines, -1, np.int64)
     held_flags = np.zeros(engines, np.int64)
+    waiting = np.full(engines, -1, np.int64)
+    waiting_flags = np.zeros(engines, np.int64)
     byte = np.zeros(engines, np.int64)
     queue = np.zeros((engines, queue_depth), np.int64)
     queue_head = np.zeros(engines, np.int64)
     queue_size = np.zeros(engines, np.int64)
+    front = np.full(engines, -1, np.int64)
     consumed = np.zeros(engines, np.int64)
     line = np.zeros((engines, latency + 1), np.int64)
     line_at = np.zeros(engines, np.int64)
@@ -176,13 +180,13 @@ def _run(
                 enable = not (closes and busy[e])
                 capture = closes and not busy[e]
                 size = queue_size[e]
-                entry = queue[e, queue_head[e]] if size else 0
+                entry = front[e] if front[e] >= 0 else 0
                 valued = entry & _VALUED
                 values_hold = (entry & _HOLD) != 0
                 values_used = False
                 values_rewind = False
-                if size == 0 or (valued and not present[e, 1]):
-                    if state[e] != _DONE or size:
+                if front[e] < 0 or (valued and (again[e, 1] or not present[e, 1])):
+                    if state[e] != _DONE or size or front[e] >= 0:
                         waiting_event += 1
                     entry = 0
                 elif not enable:
@@ -192,8 +196,7 @@ def _run(
                     waiting_tile += 1
                     entry = 0
                 else:
-                    queue_head[e] = (queue_head[e] + 1) % queue_depth
-                    queue_size[e] -= 1
+                    front[e] = -1
                     events += valued
                     if entry & _TILE:
                         consumed[e] += 1
@@ -204,6 +207,10 @@ def _run(
                     elif valued:
                         values_used = byte[e] == 7
                         byte[e] = (byte[e] + 1) & 7
+                if front[e] < 0 and size:
+                    front[e] = queue[e, queue_head[e]]
+                    queue_head[e] = (queue_head[e] + 1) % queue_depth
+                    queue_size[e] -= 1
                 if enable:
                     line[e, slot] = entry
                     line_at[e] = (slot + 1) % (latency + 1)
@@ -223,13 +230,15 @@ def _run(
 
                 # Source: what the scanner holds goes before what a decoder finds by itself.
                 index_hold = replay[e] + 1 != m_tiles and state[e] != _DONE
+                index_there = present[e, 0] and not again[e, 0]
                 index_used = False
                 index_rewind = False
                 room = size < queue_depth
                 scanning = held[e] >= 0
                 only = held[e] <= 1
-                direct_ready = room and not scanning
-                chunk_ready = not scanning or (room and only)
+                direct_ready = room and not scanning and waiting[e] < 0
+                move = not scanning or (room and only)
+                chunk_ready = waiting[e] < 0 or move
                 if scanning and room:
                     flags = held_flags[e]
                     if not only:
@@ -238,15 +247,19 @@ def _run(
                         flags |= _VALUED
                     queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = flags
                     queue_size[e] += 1
-                    held[e] = -1 if only else held[e] - 1
+                    held[e] -= 1
+                if move:
+                    held[e] = waiting[e]
+                    held_flags[e] = waiting_flags[e]
+                    waiting[e] = -1
 
                 if state[e] == _HEADER:
-                    if present[e, 0]:
+                    if index_there:
                         index_used = True
                         state[e] = _RUN
                 elif state[e] == _RUN:
                     flags = step_flags[at[e]]
-                    there = present[e, 0] or not (flags & _INDEXED)
+                    there = index_there or not (flags & _INDEXED)
                     push = (flags & _PUSH) != 0
                     ready = chunk_ready if flags & _SCANNED else direct_ready
                     if there and (ready or not push):
@@ -264,8 +277,8 @@ def _run(
                                     if flags & _JOB and last_play:
                                         marks |= _FINISH
                             if flags & _SCANNED:
-                                held[e] = step_events[at[e]]
-                                held_flags[e] = marks
+                                waiting[e] = step_events[at[e]]
+                                waiting_flags[e] = marks
                             else:
                                 if step_events[at[e]]:
                                     marks |= _VALUED
@@ -292,8 +305,8 @@ def _run(
                     hold = index_hold if r == 0 else values_hold
                     move = fetched[e, r] and (used or not present[e, r])
                     fetch = following[e, r] < written[e, r] * beat_words
-                    fetch = fetch and (move or not fetched[e, r])
-                    if rewind and hold:
+                    fetch = fetch and not (fetched[e, r] and present[e, r])
+                    if again[e, r]:
                         following[e, r] = base[e, r]
                         fetched[e, r] = False
                         present[e, r] = False
@@ -301,6 +314,7 @@ def _run(
                         following[e, r] += fetch
                         present[e, r] = move or (present[e, r] and not used)
                         fetched[e, r] = fetch or (fetched[e, r] and not move)
+                    again[e, r] = rewind and hold
                     if used and not hold:
                         base[e, r] += 1
                 if landing >= 0 and e == g * group + (landing >> 1):

@@ -1,6 +1,6 @@
 """Scanner: occupancy masks in, one occupied row per cycle out."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,10 +16,10 @@ _LOW = (CHUNK - 1).bit_length()
 class ChunkScanner(wiring.Component):
     """Takes the lowest row out of the held mask in every cycle.
 
-    Operation: an empty mask gives one close token.  The next chunk is accepted in the cycle in
-    which the last row of the held one leaves, so rows follow each other without a gap.
+    Operation: an empty mask gives one close token.  A second chunk waits behind the held one, so
+    rows follow each other without a gap and neither handshake passes through the masks' logic.
 
-    Latency: 1 cycle from a chunk to its first row; one row per cycle.
+    Latency: 2 cycles from a chunk to its first row; one row per cycle.
 
     Parameters
     ----------
@@ -29,6 +29,8 @@ class ChunkScanner(wiring.Component):
     -------
     chunks : In(stream of {`rtl_gen.event.chunk`, `rtl_gen.event.column_flags`})
     rows : Out(stream of `rtl_gen.event.row`)
+    empty : Out(1)
+        No chunk is inside.
     """
 
     def __init__(self, k_bits: int) -> None:
@@ -39,33 +41,53 @@ class ChunkScanner(wiring.Component):
             {
                 "chunks": In(stream.Signature(self._held)),
                 "rows": Out(stream.Signature(row(k_bits))),
+                "empty": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
+        waiting = Signal(self._held)
+        waiting_valid = Signal()
         held = Signal(self._held)
-        valid = Signal()
+        held_valid = Signal()
+        several = Signal()
+        occupied = Signal()
+        move = Signal()
         mask = held.chunk.mask
+        remaining = Signal(CHUNK)
         low = Signal(_LOW)
         for i in reversed(range(CHUNK)):
             with m.If(mask[i]):
                 m.d.comb += low.eq(i)
-        # Two or more rows are left: by halves, so that it is known long before the rest is.
-        several = _several(m, mask)
         out = self.rows.payload
         m.d.comb += [
-            self.rows.valid.eq(valid),
+            self.rows.valid.eq(held_valid),
             out.k.eq(Cat(low, held.chunk.base)),
-            out.valued.eq(mask.any()),
+            out.valued.eq(occupied),
             out.last.eq(held.chunk.last & ~several),
             *(out[name].eq(held.flags[name]) for name in column_flags()),
-            self.chunks.ready.eq(~valid | (self.rows.ready & ~several)),
+            move.eq(~held_valid | (self.rows.ready & ~several)),
+            self.chunks.ready.eq(~waiting_valid | move),
+            remaining.eq(Mux(move, waiting.chunk.mask, mask & (mask - 1))),
         ]
         with m.If(self.chunks.ready):
-            m.d.sync += [valid.eq(self.chunks.valid), held.eq(self.chunks.payload)]
-        with m.Elif(self.rows.ready):
-            m.d.sync += mask.eq(mask & (mask - 1))
+            m.d.sync += [waiting_valid.eq(self.chunks.valid), waiting.eq(self.chunks.payload)]
+        with m.If(move):
+            m.d.sync += [
+                held_valid.eq(waiting_valid),
+                held.chunk.base.eq(waiting.chunk.base),
+                held.chunk.last.eq(waiting.chunk.last),
+                held.flags.eq(waiting.flags),
+            ]
+        with m.If(move | self.rows.ready):
+            # Whether one row is left, and whether more are, is known before it is needed.
+            m.d.sync += [
+                mask.eq(remaining),
+                occupied.eq(remaining.any()),
+                several.eq(_several(m, remaining)),
+            ]
+        m.d.comb += self.empty.eq(~waiting_valid & ~held_valid)
         return m
 
 

@@ -20,7 +20,7 @@ class EventSource(wiring.Component):
     Operation: a block header selects the decoder; the decoder finds occupied rows, by itself or
     through the scanner.  At the end of a segment the ring is rewound ``last_play`` times.
 
-    Latency: header 1 cycle, scanner 1 cycle; one row per cycle.
+    Latency: header 1 cycle, scanner 2 cycles; one row per cycle.
 
     Errors: an unknown kernel, more columns or rows than the array holds raise ``fault`` and stop
     the source until reset.
@@ -164,7 +164,7 @@ class EventSource(wiring.Component):
                 scanner.rows.ready.eq(out.ready),
             ]
             # What the scanner holds is older than what a decoder finds now.
-            with m.If(scanner.rows.valid if False in kinds else 1):
+            with m.If(~scanner.empty if False in kinds else 1):
                 m.d.comb += [
                     out.valid.eq(scanner.rows.valid),
                     out.payload.eq(scanner.rows.payload),

@@ -10,18 +10,18 @@ __all__ = ["Queue"]
 class Queue(wiring.Component):
     """Decouples two sides that stall for different reasons.
 
-    Operation: first in, first out; the head stands at ``read`` until it is taken.  Unlike the
-    standard library's, ``write.ready`` and ``read.valid`` are registers: neither side's logic
-    begins with a comparison.
+    Operation: first in, first out; the head stands in a register at ``read`` until it is taken.
+    Unlike the standard library's, every handshake and the head itself come from registers:
+    neither side's logic begins with a comparison or a memory.
 
-    Latency: 1 cycle through an empty queue; one item per cycle at any level but full.
+    Latency: 2 cycles through an empty queue; one item per cycle at any level but full.
 
     Parameters
     ----------
     shape : data layout or integer
         Of an item.
     depth : int
-        Items, a power of two, >= 2.
+        Items beside the head, a power of two, >= 2.
 
     Members
     -------
@@ -45,21 +45,25 @@ class Queue(wiring.Component):
         read = store.read_port(domain="comb")
         level = Signal(range(depth + 1))
         room = Signal(init=1)
+        some = Signal()
         push = Signal()
-        pop = Signal()
+        load = Signal()
+        head = Signal(len(read.data))
+        valid = Signal()
         m.d.comb += [
             self.write.ready.eq(room),
             push.eq(self.write.valid & room),
-            pop.eq(self.read.valid & self.read.ready),
+            load.eq(some & (~valid | self.read.ready)),
             write.data.eq(Cat(self.write.payload)),
             write.en.eq(push),
-            Cat(self.read.payload).eq(read.data),
+            self.read.valid.eq(valid),
+            Cat(self.read.payload).eq(head),
         ]
-        valid = Signal()
-        m.d.comb += self.read.valid.eq(valid)
-        m.d.sync += [write.addr.eq(write.addr + push), read.addr.eq(read.addr + pop)]
-        with m.If(push & ~pop):
-            m.d.sync += [level.eq(level + 1), valid.eq(1), room.eq(level != depth - 1)]
-        with m.Elif(pop & ~push):
-            m.d.sync += [level.eq(level - 1), valid.eq(level != 1), room.eq(1)]
+        m.d.sync += [write.addr.eq(write.addr + push), read.addr.eq(read.addr + load)]
+        with m.If(~valid | self.read.ready):
+            m.d.sync += [valid.eq(some), head.eq(read.data)]
+        with m.If(push & ~load):
+            m.d.sync += [level.eq(level + 1), some.eq(1), room.eq(level != depth - 1)]
+        with m.Elif(load & ~push):
+            m.d.sync += [level.eq(level - 1), some.eq(level != 1), room.eq(1)]
         return m

@@ -17,11 +17,10 @@ class ReplayRing(wiring.Component):
     Operation: ``words`` presents the word at the head; consuming it frees its place unless
     ``hold`` is high.  A segment whose words were all consumed under ``hold`` is played again
     after ``rewind``.  Words are fetched ahead into the block memory's output latch and from
-    there into a register, so that neither the memory's slow output nor its address meets the
-    consumer's logic; the consumer decides no more than whether a fetch happens.
+    there into a register, so that none of the memory's ports meets the consumer's logic.
 
-    Latency: a word is readable three cycles after its beat was written; one word per cycle;
-    after ``rewind`` the head is absent for two cycles.
+    Latency: a word is readable three cycles after its beat was written; two words in three
+    cycles, two in a row; after ``rewind`` the head is absent for three cycles.
 
     Back-pressure: ``space`` is low while at most one beat is free, so that one beat may be in
     flight when it falls.
@@ -82,12 +81,11 @@ class ReplayRing(wiring.Component):
         if beat_bits:
             m.d.comb += misaligned.eq(self.align & base[:beat_bits].any())
         m.d.comb += [
-            self.words.valid.eq(present & ~self.align),
+            self.words.valid.eq(present & ~self.align & ~again),
             self.words.payload.eq(word),
-            consume.eq(present & ((self.words.ready & ~self.align) | misaligned)),
-            again.eq(self.rewind & self.hold),
+            consume.eq(present & ~again & ((self.words.ready & ~self.align) | misaligned)),
             move.eq(fetched & (~present | consume)),
-            fetch.eq((following[beat_bits:] != written) & (~fetched | move)),
+            fetch.eq((following[beat_bits:] != written) & ~(fetched & present)),
             store.read_address.eq(following),
             store.read_enable.eq(fetch),
             store.write_enable.eq(self.write_enable),
@@ -101,12 +99,15 @@ class ReplayRing(wiring.Component):
             self.space.eq(level < beats - 1),
         ]
         m.d.sync += [
-            following.eq(Mux(again, base, following) + (fetch & ~again)),
+            again.eq(self.rewind & self.hold),
             fetched.eq((fetch | (fetched & ~move)) & ~again),
             present.eq((move | (present & ~consume)) & ~again),
             written.eq(written + self.write_enable),
-            base.eq(base + (consume & ~self.hold)),
         ]
+        with m.If(consume & ~self.hold):
+            m.d.sync += base.eq(base + 1)
+        with m.If(fetch | again):
+            m.d.sync += following.eq(Mux(again, base, following) + ~again)
         with m.If(move):
             m.d.sync += word.eq(store.read_data)
         return m
