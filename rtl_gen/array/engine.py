@@ -57,8 +57,9 @@ class Engine(wiring.Component):
         Tiles written so far, modulo ``2 * activation_tiles``.
     consumed : Out
         Tiles released so far, likewise.
-    drain_word : In
-        Which part of the captured column to present, one cycle later, on ``drain_data``.
+    drain_word, drain_ask : In
+        Which part of the captured column to present, one cycle later, on ``drain_data``; zero
+        without ``drain_ask``.
     drain_step : In(1)
         The drain moves.
     drain_done : In(1)
@@ -90,6 +91,7 @@ class Engine(wiring.Component):
                 "loaded": In(self._tile_bits),
                 "consumed": Out(self._tile_bits),
                 "drain_word": In(range(max(2, shape.drain_cycles))),
+                "drain_ask": In(1),
                 "drain_step": In(1),
                 "drain_done": In(1),
                 "drain_data": Out(self.mac.raw_bits(shape.acc_bits) * shape.drain_words),
@@ -175,7 +177,7 @@ class Engine(wiring.Component):
         ]
 
         # The event travels beside its activations.
-        weight = Signal(8)
+        weight = Signal(8, reset_less=True)
         valid = Signal()
         load = Signal()
         opening = Signal(init=1)
@@ -184,9 +186,6 @@ class Engine(wiring.Component):
         line = [Signal(carried, name=f"marks{i}") for i in range(stages)]
         with m.If(enable):
             m.d.sync += [valid.eq(take), weight.eq(events.payload.value), load.eq(opening)]
-            # A close token adds nothing, but it may open its column.
-            with m.If(~head.valued):
-                m.d.sync += weight.eq(0)
             with m.If(take):
                 m.d.sync += opening.eq(head.last)
             m.d.sync += [
@@ -195,6 +194,9 @@ class Engine(wiring.Component):
             ]
             for before, after in pairwise(line):
                 m.d.sync += after.eq(before)
+        # A close token adds nothing, but it may open its column.
+        with m.If(enable & ~head.valued):
+            m.d.sync += weight.eq(0)
 
         # The sum of a closing column is visible: capture it, or wait for the drain.
         due = line[-1]
@@ -242,5 +244,9 @@ class Engine(wiring.Component):
         word_bits = self.mac.raw_bits(shape.acc_bits) * shape.drain_words
         selected = Signal(word_bits)
         m.d.comb += selected.eq(Cat(*raws).word_select(self.drain_word, word_bits))
+        presented = Signal(word_bits, reset_less=True)
+        m.d.comb += self.drain_data.eq(presented)
         with m.If(self.drain_step):
-            m.d.sync += self.drain_data.eq(selected)
+            m.d.sync += presented.eq(selected)
+        with m.If(self.drain_step & ~self.drain_ask):
+            m.d.sync += presented.eq(0)

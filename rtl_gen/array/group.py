@@ -107,6 +107,7 @@ class EngineGroup(wiring.Component):
                 engine.loaded.eq(self.loaded),
                 engine.drain_word.eq(drain.word),
                 engine.drain_step.eq(drain.step),
+                engine.drain_ask.eq(getattr(drain, f"ask_{e}")),
                 engine.drain_done.eq(getattr(drain, f"done_{e}")),
             ]
             for name in ("full", "column", "first", "final", "job_end", "data"):
