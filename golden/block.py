@@ -12,15 +12,16 @@ says where the block stands in the loop nest, so that the stream describes itsel
 | 6     | tile_end    | the activation tile is released after this block               |
 | 7     | segment_end | last block of a segment: replay it for the next tile of tokens |
 | 8     | job_end     | last block of the job (with ``segment_end``)                   |
-| 31:16 | columns     | output columns in the block, >= 1                              |
-| 47:32 | depth       | rows per column, 1 .. k_tile                                   |
+| 31:16 | columns     | output columns in the block, less one                          |
+| 47:32 | depth       | rows per column, less one: 0 .. k_tile - 1                     |
 """
 
 from dataclasses import dataclass
 
 __all__ = ["HEADER_FIELDS", "BlockHeader"]
 
-# (name, bits, low bit); the hardware builds its layout from this table too.
+# (name, bits, low bit); the hardware builds its layout from this table too.  `_COUNTS` hold one
+# less than what they count, so that no word means an empty block.
 HEADER_FIELDS = (
     ("kernel", 4, 0),
     ("first", 1, 4),
@@ -31,6 +32,7 @@ HEADER_FIELDS = (
     ("columns", 16, 16),
     ("depth", 16, 32),
 )
+_COUNTS = ("columns", "depth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +56,16 @@ class BlockHeader:
         """
         word = 0
         for name, bits, low in HEADER_FIELDS:
+            least = int(name in _COUNTS)
             value = int(getattr(self, name))
-            if not 0 <= value < 1 << bits:
-                raise ValueError(f"block header: {name} must fit {bits} bits, got {value}")
-            word |= value << low
+            if not least <= value < least + (1 << bits):
+                most = least + (1 << bits) - 1
+                raise ValueError(f"block header: {name} must be {least} to {most}, got {value}")
+            word |= (value - least) << low
         return word
 
     @classmethod
     def unpack(cls, word: int) -> "BlockHeader":
         """Inverse of `pack`."""
-        return cls(**{n: (int(word) >> low) & ((1 << bits) - 1) for n, bits, low in HEADER_FIELDS})
+        fields = {n: (int(word) >> low) & ((1 << bits) - 1) for n, bits, low in HEADER_FIELDS}
+        return cls(**{name: value + (name in _COUNTS) for name, value in fields.items()})

@@ -31,9 +31,10 @@ MAC_LATENCY = {
 
 # Flags of a decoder step.
 _PUSH, _WORD, _LAST, _INDEXED, _BLOCK, _SEGMENT, _JOB = 1, 2, 4, 8, 16, 32, 64
+_SCANNED, _TILE_END = 128, 256
 # Flags of an event in the queue.
 _VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
-# Further flags of a chunk: its last event ends a segment, and the next play is not the last.
+# Further flags of a row or chunk: its last event ends a segment; the segment is played again.
 _ENDS, _HOLD = 16, 32
 _HEADER, _RUN, _DONE = 0, 1, 2
 
@@ -85,21 +86,21 @@ def _run(
     at = step_start[:-1].copy()
     segment_at = step_start[:-1].copy()
     replay = np.zeros(engines, np.int64)
-    head = np.zeros((engines, 2), np.int64)
     base = np.zeros((engines, 2), np.int64)
     written = np.zeros((engines, 2), np.int64)
+    following = np.zeros((engines, 2), np.int64)
+    fetched = np.zeros((engines, 2), np.bool_)
     present = np.zeros((engines, 2), np.bool_)
-    values_hold = np.full(engines, m_tiles != 1)
+    again = np.zeros((engines, 2), np.bool_)
     held = np.full(engines, -1, np.int64)
     held_flags = np.zeros(engines, np.int64)
-    found = np.zeros(engines, np.bool_)
-    found_flags = np.zeros(engines, np.int64)
-    found_segment = np.zeros(engines, np.bool_)
-    found_hold = np.zeros(engines, np.bool_)
+    waiting = np.full(engines, -1, np.int64)
+    waiting_flags = np.zeros(engines, np.int64)
     byte = np.zeros(engines, np.int64)
     queue = np.zeros((engines, queue_depth), np.int64)
     queue_head = np.zeros(engines, np.int64)
     queue_size = np.zeros(engines, np.int64)
+    front = np.full(engines, -1, np.int64)
     consumed = np.zeros(engines, np.int64)
     line = np.zeros((engines, latency + 1), np.int64)
     line_at = np.zeros(engines, np.int64)
@@ -188,25 +189,38 @@ def _run(
                 enable = not (closes and busy[e])
                 capture = closes and not busy[e]
                 size = queue_size[e]
-                take = False
-                if size == 0:
-                    if state[e] != _DONE:
+                entry = front[e] if front[e] >= 0 else 0
+                valued = entry & _VALUED
+                values_hold = (entry & _HOLD) != 0
+                values_used = False
+                values_rewind = False
+                if front[e] < 0 or (valued and (again[e, 1] or not present[e, 1])):
+                    if state[e] != _DONE or size or front[e] >= 0:
                         waiting_event += 1
+                    entry = 0
                 elif not enable:
                     waiting_drain += 1
+                    entry = 0
                 elif loaded == consumed[e]:
                     waiting_tile += 1
-                else:
-                    take = True
-                if enable:
                     entry = 0
-                    if take:
-                        entry = queue[e, queue_head[e]]
-                        queue_head[e] = (queue_head[e] + 1) % queue_depth
-                        queue_size[e] -= 1
-                        events += entry & _VALUED
-                        if entry & _TILE:
-                            consumed[e] += 1
+                else:
+                    front[e] = -1
+                    events += valued
+                    if entry & _TILE:
+                        consumed[e] += 1
+                    if entry & _ENDS:
+                        values_used = valued != 0 or byte[e] != 0
+                        values_rewind = True
+                        byte[e] = 0
+                    elif valued:
+                        values_used = byte[e] == 7
+                        byte[e] = (byte[e] + 1) & 7
+                if front[e] < 0 and size:
+                    front[e] = queue[e, queue_head[e]]
+                    queue_head[e] = (queue_head[e] + 1) % queue_depth
+                    queue_size[e] -= 1
+                if enable:
                     line[e, slot] = entry
                     line_at[e] = (slot + 1) % (latency + 1)
                 if captured[e]:
@@ -223,79 +237,68 @@ def _run(
                         finished[e] = True
                         left -= 1
 
-                # Source, from the queue upwards.
+                # Source: what the scanner holds goes before what a decoder finds by itself.
                 index_hold = replay[e] + 1 != m_tiles and state[e] != _DONE
+                index_there = present[e, 0] and not again[e, 0]
                 index_used = False
                 index_rewind = False
-                values_used = False
-                values_rewind = False
-                valued = found_flags[e] & _VALUED
-                emitted = found[e] and (present[e, 1] or not valued) and size < queue_depth
-                hold_now = values_hold[e]
-                if emitted:
-                    queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = found_flags[e]
-                    queue_size[e] += 1
-                    if found_segment[e]:
-                        values_used = valued != 0 or byte[e] != 0
-                        values_rewind = True
-                        byte[e] = 0
-                        values_hold[e] = found_hold[e]
-                    elif valued:
-                        values_used = byte[e] == 7
-                        byte[e] = (byte[e] + 1) & 7
-                scan_ready = not found[e] or emitted
+                room = size < queue_depth
+                scanning = held[e] >= 0
                 only = held[e] <= 1
-                chunk_ready = held[e] < 0 or (scan_ready and only)
-                if scan_ready:
-                    found[e] = held[e] >= 0
+                direct_ready = room and not scanning and waiting[e] < 0
+                move = not scanning or (room and only)
+                chunk_ready = waiting[e] < 0 or move
+                if scanning and room:
                     flags = held_flags[e]
-                    mask = _VALUED if held[e] > 0 else 0
-                    if only:
-                        mask |= flags & (_CLOSE | _TILE | _FINISH)
-                    found_flags[e] = mask
-                    found_segment[e] = only and (flags & _ENDS) != 0
-                    found_hold[e] = (flags & _HOLD) != 0
-                    if not chunk_ready:
-                        held[e] -= 1
-                if chunk_ready:
-                    held[e] = -1
+                    if not only:
+                        flags &= _HOLD
+                    if held[e]:
+                        flags |= _VALUED
+                    queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = flags
+                    queue_size[e] += 1
+                    held[e] -= 1
+                if move:
+                    held[e] = waiting[e]
+                    held_flags[e] = waiting_flags[e]
+                    waiting[e] = -1
 
                 if state[e] == _HEADER:
-                    if present[e, 0]:
+                    if index_there:
                         index_used = True
                         state[e] = _RUN
                 elif state[e] == _RUN:
                     flags = step_flags[at[e]]
-                    there = present[e, 0] or not (flags & _INDEXED)
+                    there = index_there or not (flags & _INDEXED)
                     push = (flags & _PUSH) != 0
-                    if there and (chunk_ready or not push):
+                    ready = chunk_ready if flags & _SCANNED else direct_ready
+                    if there and (ready or not push):
                         index_used = (flags & _WORD) != 0
-                        last_replay = replay[e] + 1 == m_tiles
+                        last_play = replay[e] + 1 == m_tiles
                         if push:
-                            held[e] = step_events[at[e]]
-                            marks = 0
+                            marks = 0 if last_play else _HOLD
                             if flags & _LAST:
                                 marks |= _CLOSE
                             if flags & _BLOCK:
-                                marks |= _TILE
+                                if flags & _TILE_END:
+                                    marks |= _TILE
                                 if flags & _SEGMENT:
                                     marks |= _ENDS
-                                    # What the next play of the values needs: the decoder may
-                                    # be a play ahead when the scanner gets there.
-                                    if last_replay:
-                                        if m_tiles != 1 and not flags & _JOB:
-                                            marks |= _HOLD
-                                    elif replay[e] + 2 != m_tiles:
-                                        marks |= _HOLD
-                                    if flags & _JOB and last_replay:
+                                    if flags & _JOB and last_play:
                                         marks |= _FINISH
-                            held_flags[e] = marks
+                            if flags & _SCANNED:
+                                waiting[e] = step_events[at[e]]
+                                waiting_flags[e] = marks
+                            else:
+                                if step_events[at[e]]:
+                                    marks |= _VALUED
+                                queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = marks
+                                queue_size[e] += 1
                         at[e] += 1
                         if flags & _BLOCK:
                             state[e] = _HEADER
                             if flags & _SEGMENT:
                                 index_rewind = True
-                                if last_replay:
+                                if last_play:
                                     replay[e] = 0
                                     segment_at[e] = at[e]
                                     if flags & _JOB:
@@ -308,16 +311,21 @@ def _run(
                 for r in range(2):
                     used = index_used if r == 0 else values_used
                     rewind = index_rewind if r == 0 else values_rewind
-                    hold = index_hold if r == 0 else hold_now
-                    following = head[e, r] + used
-                    if rewind and hold:
-                        head[e, r] = base[e, r]
+                    hold = index_hold if r == 0 else values_hold
+                    move = fetched[e, r] and (used or not present[e, r])
+                    fetch = following[e, r] < written[e, r] * beat_words
+                    fetch = fetch and not (fetched[e, r] and present[e, r])
+                    if again[e, r]:
+                        following[e, r] = base[e, r]
+                        fetched[e, r] = False
                         present[e, r] = False
                     else:
-                        head[e, r] = following
-                        present[e, r] = following < written[e, r] * beat_words
-                    if not hold:
-                        base[e, r] = following
+                        following[e, r] += fetch
+                        present[e, r] = move or (present[e, r] and not used)
+                        fetched[e, r] = fetch or (fetched[e, r] and not move)
+                    again[e, r] = rewind and hold
+                    if used and not hold:
+                        base[e, r] += 1
                 if landing >= 0 and e == g * group + (landing >> 1):
                     written[e, landing & 1] += 1
         loaded = next_loaded
@@ -330,14 +338,18 @@ def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
     stream = plan.streams[engine]
     events, flags = [], []
     for block, name, header in zip(stream.blocks, stream.kernels, stream.headers, strict=True):
-        steps = KERNELS[name].configured(plan.shape).steps(block)
+        kernel = KERNELS[name].configured(plan.shape)
+        steps = kernel.steps(block)
         flag = (
             steps.push * _PUSH
             + steps.word * _WORD
             + steps.last * _LAST
             + bool(steps.word.any()) * _INDEXED
-        ).astype(np.uint8)
+            + kernel.scanned * _SCANNED
+        ).astype(np.uint16)
         flag[-1] |= _BLOCK
+        if header.tile_end:
+            flag[-1] |= _TILE_END
         if header.segment_end:
             flag[-1] |= _SEGMENT
         if header.job_end:

@@ -5,16 +5,31 @@ from amaranth.lib import data
 from golden.block import HEADER_FIELDS
 from golden.kernels import CHUNK
 
-__all__ = ["block_header", "chunk", "event", "position"]
-
-# Flags of a block that its events carry to the drain.
-_MARKS = {"first": 1, "final": 1, "tile_end": 1, "job_end": 1}
+__all__ = ["block_header", "chunk", "column_flags", "event", "found_row", "marks", "row"]
 
 
 def block_header() -> data.FlexibleLayout:
     """The 64-bit header word in front of a block (`golden.block`)."""
     fields = {name: data.Field(bits, low) for name, bits, low in HEADER_FIELDS}
     return data.FlexibleLayout(64, fields)
+
+
+def marks() -> dict[str, int]:
+    """Flags of a column that go with its events to the lanes and the drain.
+
+    ``first`` and ``final`` say what the drain does with the column's sums.  The others stand on
+    the whole last column of a block and take effect when it closes: ``block_end`` starts the
+    columns anew, ``tile_end`` releases the activation tile, ``job_end`` closes the engine's job.
+    """
+    return {"first": 1, "final": 1, "block_end": 1, "tile_end": 1, "job_end": 1}
+
+
+def column_flags() -> dict[str, int]:
+    """`marks` and what the rings need.
+
+    ``hold``: the segment will be played again; ``segment_end``: its last column.
+    """
+    return {**marks(), "hold": 1, "segment_end": 1}
 
 
 def chunk(k_bits: int) -> data.StructLayout:
@@ -26,20 +41,19 @@ def chunk(k_bits: int) -> data.StructLayout:
     return data.StructLayout({"base": base_bits, "mask": CHUNK, "last": 1})
 
 
-def position(k_bits: int) -> data.StructLayout:
-    """An event that still lacks its value; ``valued`` is low for a close token.
+def found_row(k_bits: int) -> data.StructLayout:
+    """One occupied row, as a decoder or the scanner finds it.
 
-    ``hold``, with ``segment_end``: the values that follow will be played again.
+    ``valued`` is low for a close token, which only closes its column.
     """
-    return data.StructLayout(
-        {"k": k_bits, "valued": 1, "last": 1, "segment_end": 1, "hold": 1, **_MARKS}
-    )
+    return data.StructLayout({"k": k_bits, "valued": 1, "last": 1})
+
+
+def row(k_bits: int) -> data.StructLayout:
+    """One occupied row on its way to its value."""
+    return data.StructLayout({"k": k_bits, "valued": 1, "last": 1, **column_flags()})
 
 
 def event(k_bits: int) -> data.StructLayout:
-    """One event: ``value`` meets row ``k`` of the activation tile in all lanes.
-
-    ``last`` closes the output column; ``tile_end`` (with ``last``) releases the tile; ``first``
-    and ``final`` say what the drain does with the sums; ``job_end`` closes the engine's job.
-    """
-    return data.StructLayout({"k": k_bits, "value": 8, "valued": 1, "last": 1, **_MARKS})
+    """One event: ``value`` meets row ``row.k`` of the activation tile in all lanes."""
+    return data.StructLayout({"row": row(k_bits), "value": 8})

@@ -20,8 +20,8 @@ class Steps:
     Each array has one entry per decoder step; a step takes one cycle.
 
     Attributes:
-        events: uint8, events that the step hands to the scanner (0 with ``push``: a close token).
-        push: bool, the step hands something over, so it needs the scanner to be ready.
+        events: uint8, events that the step hands over (0 with ``push``: a close token).
+        push: bool, the step hands something over, so what follows must be ready.
         word: bool, the step consumes an index word.
         last: bool, the step closes a column.
     """
@@ -33,10 +33,15 @@ class Steps:
 
 
 class Kernel(ABC):
-    """One block storage format: encoder, decoder and decoder timing."""
+    """One block storage format: encoder, decoder and decoder timing.
+
+    ``scanned``: a step of the decoder may find several rows, which the scanner takes apart; if
+    not, a step finds one row at most.
+    """
 
     name: str
     code: int
+    scanned: bool = False
 
     def configured(self, shape: ArrayShape) -> "Kernel":
         """Return the format with the parameters that an array was built for."""

@@ -31,6 +31,7 @@ class Bitmap(Kernel):
 
     name = "bitmap"
     code = 2
+    scanned = True
 
     def encode(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         packed = np.packbits(_occupancy(block), axis=-1, bitorder="little")

@@ -22,6 +22,7 @@ class BlockRuns(Kernel):
 
     name = "block"
     code = 5
+    scanned = True
 
     def __init__(self, rows: int = 8) -> None:
         self.rows = rows

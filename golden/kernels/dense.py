@@ -5,7 +5,7 @@ Index stream: empty.  Value stream: ``depth`` bytes per column, column after col
 
 import numpy as np
 
-from .base import CHUNK, Kernel, Steps
+from .base import Kernel, Steps
 
 __all__ = ["Dense"]
 
@@ -24,15 +24,9 @@ class Dense(Kernel):
 
     def steps(self, block: np.ndarray) -> Steps:
         depth, columns = block.shape
-        chunks = -(-depth // CHUNK)
-        events = np.full((columns, chunks), CHUNK, np.uint8)
-        events[:, -1] = depth - CHUNK * (chunks - 1)
-        last = np.zeros((columns, chunks), bool)
-        last[:, -1] = True
-        size = columns * chunks
-        return Steps(
-            events.reshape(-1), np.ones(size, bool), np.zeros(size, bool), last.reshape(-1)
-        )
+        last = np.tile(np.arange(depth) == depth - 1, columns)
+        size = depth * columns
+        return Steps(np.ones(size, np.uint8), np.ones(size, bool), np.zeros(size, bool), last)
 
     def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
         depth, columns = occupied.shape

@@ -87,6 +87,7 @@ class SparseArray(wiring.Component):
         address = Signal(tile_address_bits(shape))
         tile_data = Signal(shape.data_bits)
         overlong = Signal()
+        last_play = Signal(8)
         blocked = []
         m.d.comb += [
             self.activations.ready.eq(space & ~turn),
@@ -100,6 +101,7 @@ class SparseArray(wiring.Component):
             # `space` lags behind `filling` by one cycle.
             turn.eq(accept & self.activations.payload.last),
             loaded.eq(filling),
+            last_play.eq(self.m_tiles - 1),
         ]
         with m.If(accept):
             with m.If(self.activations.payload.last):
@@ -117,7 +119,7 @@ class SparseArray(wiring.Component):
             place(m, platform, f"group{g}", group)
             m.d.comb += [
                 group.start.eq(self.start),
-                group.m_tiles.eq(self.m_tiles),
+                group.last_play.eq(last_play),
                 group.tile_write.eq(write),
                 group.tile_address.eq(address),
                 group.tile_data.eq(tile_data),

@@ -1,8 +1,10 @@
 """Drain: finished columns of a group of engines, partial sums, result stream."""
 
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,8 +43,9 @@ class Drain(wiring.Component):
     -------
     start : In(1)
         Begin a job: the round robin starts at engine 0.
-    word, step, done_e : Out
-        Broadcast word number and step, and the release of engine e's capture registers.
+    word, step, ask_e, done_e : Out
+        Broadcast word number and step; the engine whose word is read; the release of its capture
+        registers.
     full_e, column_e, first_e, final_e, job_end_e, data_e : In
     results : Out(stream of `result`)
     finished : Out(1)
@@ -62,6 +65,7 @@ class Drain(wiring.Component):
             "finished_engine": Out(max(1, (shape.group - 1).bit_length())),
         }
         for e in range(shape.group):
+            ports[f"ask_{e}"] = Out(1)
             ports[f"done_{e}"] = Out(1)
             ports[f"full_{e}"] = In(1)
             ports[f"column_{e}"] = In(range(max(2, shape.columns)))
@@ -98,6 +102,7 @@ class Drain(wiring.Component):
             leaving = active & (engine == e)
             m.d.comb += [
                 waiting[e].eq(getattr(self, f"full_{e}") & ~leaving),
+                getattr(self, f"ask_{e}").eq(leaving),
                 getattr(self, f"done_{e}").eq(leaving & last_word & self.step),
             ]
         following = Signal(engine_bits)
@@ -172,9 +177,12 @@ class Drain(wiring.Component):
         """Stages 2 to 4: select, unpack, add; returns the sums of stage 4."""
         shape = self.shape
         raw_bits = self.mac.raw_bits(shape.acc_bits)
-        captured = Signal(raw_bits * shape.drain_words)
+        captured = Signal(raw_bits * shape.drain_words, reset_less=True)
         with m.If(self.step):
-            m.d.sync += captured.eq(self._of("data", one["engine"]))
+            # All engines but the one that was asked present zero.
+            m.d.sync += captured.eq(
+                reduce(or_, (getattr(self, f"data_{e}") for e in range(shape.group)))
+            )
 
         m.submodules.partial = partial = TwoWidthMemory(
             read_bits=shape.result_bits,
@@ -183,21 +191,27 @@ class Drain(wiring.Component):
         )
         sums = Signal(shape.result_bits)
         m.d.comb += [
-            partial.read_address.eq(two["address"]),
+            # Read a stage early: the sums meet a register, not the memory's output, and no
+            # column of an engine returns within the four cycles until its sum is written.
+            partial.read_address.eq(one["address"]),
             partial.read_enable.eq(self.step),
             partial.write_address.eq(four["address"]),
             partial.write_enable.eq(four["valid"] & ~four["final"] & self.step),
             partial.write_data.eq(sums),
         ]
+        before = Signal(shape.result_bits, reset_less=True)
+        with m.If(self.step):
+            m.d.sync += before.eq(partial.read_data)
+        with m.If(self.step & two["first"]):
+            m.d.sync += before.eq(0)
         for part in range(shape.drain_words):
             pair = self.mac.unpack(m, captured.word_select(part, raw_bits), shape.acc_bits)
             for lane, exact in enumerate(pair):
                 index = 2 * part + lane
-                unpacked = Signal(signed(shape.acc_bits), name=f"unpacked{index}")
-                before = Mux(three["first"], 0, partial.read_data.word_select(index, 32))
+                unpacked = Signal(signed(shape.acc_bits), name=f"unpacked{index}", reset_less=True)
                 with m.If(self.step):
                     m.d.sync += [
                         unpacked.eq(exact),
-                        sums.word_select(index, 32).eq(unpacked + before),
+                        sums.word_select(index, 32).eq(unpacked + before.word_select(index, 32)),
                     ]
         return sums

@@ -3,16 +3,17 @@
 from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, fifo, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.shape import ArrayShape
 
 from ..distinct import place
-from ..event import event
+from ..event import marks, row
 from ..kernels.source import EventSource
+from ..kernels.values import ValueReader
 from ..mac import MACS
-from ..memory import ReplayRing, TwoWidthMemory
+from ..memory import Queue, ReplayRing, TwoWidthMemory
 
 __all__ = ["Engine", "engine_name", "tile_address_bits"]
 
@@ -31,11 +32,11 @@ def engine_name(shape: ArrayShape) -> str:
 class Engine(wiring.Component):
     """Events against a vector of activations, one event per cycle in all lanes.
 
-    Operation: the source's events wait in a queue; an event is taken when its activation tile is
-    loaded; the tile is released with the tile's last event, so engines slip against each other
-    by up to ``activation_tiles`` tiles.  A closing column is copied into capture registers and
-    drained from there while the next column runs; the lanes stop only if the drain has not
-    fetched the previous column yet.
+    Operation: the rows that the source finds wait in a queue; a row is taken as an event when its
+    value and its activation tile are there; the tile is released with the tile's last event, so
+    engines slip against each other by up to ``activation_tiles`` tiles.  A closing column is
+    copied into capture registers and drained from there while the next column runs; the lanes
+    stop only if the drain has not fetched the previous column yet.
 
     Latency: 1 + mac latency cycles from the event to its sum, one more to the capture.
 
@@ -45,7 +46,7 @@ class Engine(wiring.Component):
 
     Members
     -------
-    start, m_tiles : In
+    start, last_play : In
         See `EventSource`.
     write_enable, write_values, write_data : In
         One beat for the ring of index words, or of values with ``write_values``.
@@ -56,8 +57,9 @@ class Engine(wiring.Component):
         Tiles written so far, modulo ``2 * activation_tiles``.
     consumed : Out
         Tiles released so far, likewise.
-    drain_word : In
-        Which part of the captured column to present, one cycle later, on ``drain_data``.
+    drain_word, drain_ask : In
+        Which part of the captured column to present, one cycle later, on ``drain_data``; zero
+        without ``drain_ask``.
     drain_step : In(1)
         The drain moves.
     drain_done : In(1)
@@ -77,7 +79,7 @@ class Engine(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "m_tiles": In(8),
+                "last_play": In(8),
                 "write_enable": In(1),
                 "write_values": In(1),
                 "write_data": In(shape.data_bits),
@@ -89,6 +91,7 @@ class Engine(wiring.Component):
                 "loaded": In(self._tile_bits),
                 "consumed": Out(self._tile_bits),
                 "drain_word": In(range(max(2, shape.drain_cycles))),
+                "drain_ask": In(1),
                 "drain_step": In(1),
                 "drain_done": In(1),
                 "drain_data": Out(self.mac.raw_bits(shape.acc_bits) * shape.drain_words),
@@ -115,51 +118,49 @@ class Engine(wiring.Component):
         return m
 
     def _feed(self, m: Module):
-        """Rings, source and event queue; return the queue."""
+        """Rings, source, queue of rows and value reader; return the stream of events."""
         shape = self.shape
         m.submodules.source = source = EventSource(shape)
+        m.submodules.queue = queue = Queue(row(shape.k_bits), shape.queue)
+        m.submodules.reader = reader = ValueReader(shape.k_bits)
         m.d.comb += [
             source.start.eq(self.start),
-            source.m_tiles.eq(self.m_tiles),
+            source.last_play.eq(self.last_play),
+            reader.start.eq(self.start),
             self.fault.eq(source.fault),
         ]
-        for name, depth, selected in (
-            ("index", shape.index_words, ~self.write_values),
-            ("values", shape.value_words, self.write_values),
+        wiring.connect(m, source.rows, queue.write)
+        wiring.connect(m, queue.read, reader.rows)
+        for name, depth, selected, player, words in (
+            ("index", shape.index_words, ~self.write_values, source, source.index),
+            ("values", shape.value_words, self.write_values, reader, reader.values),
         ):
             ring = ReplayRing(depth=depth, beat_words=shape.words_per_beat)
             m.submodules[f"{name}_ring"] = ring
-            wiring.connect(m, ring.words, getattr(source, name))
+            wiring.connect(m, ring.words, words)
             m.d.comb += [
                 ring.write_enable.eq(self.write_enable & selected),
                 ring.write_data.eq(self.write_data),
-                ring.hold.eq(getattr(source, f"{name}_hold")),
-                ring.rewind.eq(getattr(source, f"{name}_rewind")),
-                ring.align.eq(getattr(source, f"{name}_align")),
+                ring.hold.eq(player.hold),
+                ring.rewind.eq(player.rewind),
+                ring.align.eq(player.align),
                 getattr(self, f"{name}_space").eq(ring.space),
             ]
-        width = event(shape.k_bits).size
-        m.submodules.queue = queue = fifo.SyncFIFO(width=width, depth=shape.queue)
-        m.d.comb += [
-            queue.w_data.eq(source.events.payload),
-            queue.w_en.eq(source.events.valid),
-            source.events.ready.eq(queue.w_rdy),
-        ]
-        return queue
+        return reader.events
 
-    def _lanes(self, m: Module, platform, queue, enable: Signal) -> None:
+    def _lanes(self, m: Module, platform, events, enable: Signal) -> None:
         """Tile memory, multipliers, capture and drain hand-over."""
         shape = self.shape
-        head = data.View(event(shape.k_bits), queue.r_data)
+        head = events.payload.row
         take = Signal()
         present = Signal()
         m.d.comb += [
             present.eq(self.loaded != self.consumed),
-            take.eq(queue.r_rdy & present & enable),
-            queue.r_en.eq(take),
+            events.ready.eq(present & enable),
+            take.eq(events.valid & events.ready),
             self.event_taken.eq(take & head.valued),
         ]
-        m.d.sync += self.consumed.eq(self.consumed + (take & head.tile_end))
+        m.d.sync += self.consumed.eq(self.consumed + (take & head.last & head.tile_end))
 
         m.submodules.tile = tile = TwoWidthMemory(
             read_bits=shape.row_bits,
@@ -176,26 +177,26 @@ class Engine(wiring.Component):
         ]
 
         # The event travels beside its activations.
-        weight = Signal(8)
+        weight = Signal(8, reset_less=True)
         valid = Signal()
         load = Signal()
         opening = Signal(init=1)
         stages = 1 + self.mac.latency_cycles
-        marks = data.StructLayout({"last": 1, "first": 1, "final": 1, "tile_end": 1, "job_end": 1})
-        line = [Signal(marks, name=f"marks{i}") for i in range(stages)]
+        carried = data.StructLayout({"last": 1, **marks()})
+        line = [Signal(carried, name=f"marks{i}") for i in range(stages)]
         with m.If(enable):
-            m.d.sync += [valid.eq(take), weight.eq(head.value), load.eq(opening)]
+            m.d.sync += [valid.eq(take), weight.eq(events.payload.value), load.eq(opening)]
             with m.If(take):
                 m.d.sync += opening.eq(head.last)
             m.d.sync += [
                 line[0].last.eq(head.last & take),
-                line[0].first.eq(head.first),
-                line[0].final.eq(head.final),
-                line[0].tile_end.eq(head.tile_end),
-                line[0].job_end.eq(head.job_end),
+                *(line[0][name].eq(head[name]) for name in marks()),
             ]
             for before, after in pairwise(line):
                 m.d.sync += after.eq(before)
+        # A close token adds nothing, but it may open its column.
+        with m.If(enable & ~head.valued):
+            m.d.sync += weight.eq(0)
 
         # The sum of a closing column is visible: capture it, or wait for the drain.
         due = line[-1]
@@ -212,7 +213,7 @@ class Engine(wiring.Component):
                 self.drain_first.eq(due.first),
                 self.drain_final.eq(due.final),
                 self.drain_job_end.eq(due.job_end),
-                reset_column.eq(due.tile_end),
+                reset_column.eq(due.block_end),
             ]
         with m.If(self.drain_done):
             m.d.sync += [
@@ -243,5 +244,9 @@ class Engine(wiring.Component):
         word_bits = self.mac.raw_bits(shape.acc_bits) * shape.drain_words
         selected = Signal(word_bits)
         m.d.comb += selected.eq(Cat(*raws).word_select(self.drain_word, word_bits))
+        presented = Signal(word_bits, reset_less=True)
+        m.d.comb += self.drain_data.eq(presented)
         with m.If(self.drain_step):
-            m.d.sync += self.drain_data.eq(selected)
+            m.d.sync += presented.eq(selected)
+        with m.If(self.drain_step & ~self.drain_ask):
+            m.d.sync += presented.eq(0)

@@ -28,7 +28,7 @@ class EngineGroup(wiring.Component):
 
     Members
     -------
-    start, m_tiles, tile_write, tile_address, tile_data, loaded : In
+    start, last_play, tile_write, tile_address, tile_data, loaded : In
         Broadcast, see `Engine`.
     filling : In
         Tiles whose loading has been accepted, modulo ``2 * activation_tiles``.
@@ -50,7 +50,7 @@ class EngineGroup(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "m_tiles": In(8),
+                "last_play": In(8),
                 "tile_write": In(1),
                 "tile_address": In(tile_address_bits(shape)),
                 "tile_data": In(shape.data_bits),
@@ -97,7 +97,7 @@ class EngineGroup(wiring.Component):
             place(m, platform, f"engine{e}", engine)
             m.d.comb += [
                 engine.start.eq(self.start),
-                engine.m_tiles.eq(self.m_tiles),
+                engine.last_play.eq(self.last_play),
                 engine.write_enable.eq(write & (target[1:] == e)),
                 engine.write_values.eq(target[0]),
                 engine.write_data.eq(write_data),
@@ -107,6 +107,7 @@ class EngineGroup(wiring.Component):
                 engine.loaded.eq(self.loaded),
                 engine.drain_word.eq(drain.word),
                 engine.drain_step.eq(drain.step),
+                engine.drain_ask.eq(getattr(drain, f"ask_{e}")),
                 engine.drain_done.eq(getattr(drain, f"done_{e}")),
             ]
             for name in ("full", "column", "first", "final", "job_end", "data"):

@@ -5,13 +5,16 @@ from amaranth.lib.wiring import In, Out
 
 from golden.shape import ArrayShape
 
-from ..event import chunk
+from ..event import chunk, found_row
 
-__all__ = ["ChunkDecoder"]
+__all__ = ["BlockDecoder"]
 
 
-class ChunkDecoder(wiring.Component):
-    """Base of all decoders: index words in, occupancy chunks out, one step per cycle.
+class BlockDecoder(wiring.Component):
+    """Base of all decoders: index words in, occupied rows out, one step per cycle.
+
+    A decoder that sees many rows at once hands over occupancy masks (``scanned``), which the
+    event source's scanner takes apart; one that finds its rows one by one hands over rows.
 
     Parameters
     ----------
@@ -27,20 +30,23 @@ class ChunkDecoder(wiring.Component):
     final_column : In(1)
         The running column is the block's last: index words are not shared with the next block.
     index : In(stream of 64 bits)
-    chunks : Out(stream of `rtl_gen.event.chunk`)
+    found : Out(stream of `rtl_gen.event.chunk` if ``scanned``, of `rtl_gen.event.found_row` if not)
     column_end : Out(1)
         This cycle's step finishes a column.
     """
 
+    scanned: bool
+
     def __init__(self, shape: ArrayShape) -> None:
         self.k_bits = k_bits = shape.k_bits
+        found = chunk(k_bits) if self.scanned else found_row(k_bits)
         super().__init__(
             {
                 "enable": In(1),
                 "last_row": In(k_bits),
                 "final_column": In(1),
                 "index": In(stream.Signature(64)),
-                "chunks": Out(stream.Signature(chunk(k_bits))),
+                "found": Out(stream.Signature(found)),
                 "column_end": Out(1),
             }
         )

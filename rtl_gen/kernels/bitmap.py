@@ -4,23 +4,25 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 
 from golden.kernels import CHUNK
 
-from .base import ChunkDecoder
+from .base import BlockDecoder
 
 __all__ = ["BitmapDecoder"]
 
 _PER_WORD = 64 // CHUNK
 
 
-class BitmapDecoder(ChunkDecoder):
+class BitmapDecoder(BlockDecoder):
     """One occupied chunk per cycle; an empty word takes one cycle.
 
     The word stays in the ring's output latch while its chunks are handed out, so the decoder
     itself only remembers which chunks are still to come.
     """
 
+    scanned = True
+
     def elaborate(self, platform):
         m = Module()
-        out = self.chunks.payload
+        out = self.found.payload
         word = self.index.payload
         word_bits = max(1, self.k_bits - 6)
         number = Signal(word_bits)
@@ -44,8 +46,8 @@ class BitmapDecoder(ChunkDecoder):
         step = Signal()
         word_end = Signal()
         m.d.comb += [
-            self.chunks.valid.eq(self.enable & self.index.valid & (~empty | final_word)),
-            step.eq(self.enable & self.index.valid & (self.chunks.ready | (empty & ~final_word))),
+            self.found.valid.eq(self.enable & self.index.valid & (~empty | final_word)),
+            step.eq(self.enable & self.index.valid & (self.found.ready | (empty & ~final_word))),
             word_end.eq(step & ~rest.any()),
             out.base.eq(Cat(select, number)),
             # The chunk of an empty word is empty itself: a close token.

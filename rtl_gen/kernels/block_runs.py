@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from golden.kernels import CHUNK
 from golden.shape import ArrayShape
 
-from .base import ChunkDecoder
+from .base import BlockDecoder
 from .entries import EntryReader
 
 __all__ = ["BlockRunsDecoder"]
@@ -13,8 +13,10 @@ __all__ = ["BlockRunsDecoder"]
 _LOW = (CHUNK - 1).bit_length()
 
 
-class BlockRunsDecoder(ChunkDecoder):
+class BlockRunsDecoder(BlockDecoder):
     """One chunk per cycle, occupied or not; each entry bit stands for a run of rows."""
+
+    scanned = True
 
     def __init__(self, shape: ArrayShape) -> None:
         self._rows = shape.block_rows
@@ -22,7 +24,7 @@ class BlockRunsDecoder(ChunkDecoder):
 
     def elaborate(self, platform):
         m = Module()
-        out = self.chunks.payload
+        out = self.found.payload
         count = Signal(max(1, self.k_bits - _LOW))
         inside = Signal(CHUNK)
         step = Signal()
@@ -37,9 +39,9 @@ class BlockRunsDecoder(ChunkDecoder):
         m.d.comb += [
             out.base.eq(count),
             out.mask.eq(Cat(bit.replicate(self._rows) for bit in entry.first) & inside),
-            self.chunks.valid.eq(self.enable & self.index.valid & (out.mask.any() | out.last)),
+            self.found.valid.eq(self.enable & self.index.valid & (out.mask.any() | out.last)),
             step.eq(
-                self.enable & self.index.valid & (self.chunks.ready | ~(out.mask.any() | out.last))
+                self.enable & self.index.valid & (self.found.ready | ~(out.mask.any() | out.last))
             ),
             self.column_end.eq(step & out.last),
         ]

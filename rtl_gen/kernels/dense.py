@@ -1,35 +1,32 @@
 """Dense decoder: every row of the block is occupied."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 
-from golden.kernels import CHUNK
-
-from .base import ChunkDecoder
+from .base import BlockDecoder
 
 __all__ = ["DenseDecoder"]
 
-_LOW = (CHUNK - 1).bit_length()
 
+class DenseDecoder(BlockDecoder):
+    """A counter of rows, one per cycle; takes no index words."""
 
-class DenseDecoder(ChunkDecoder):
-    """Full chunks, the last one of a column cut to the last row; takes no index words."""
+    scanned = False
 
     def elaborate(self, platform):
         m = Module()
-        out = self.chunks.payload
-        count = Signal(max(1, self.k_bits - _LOW))
-        tail = Signal(CHUNK)
+        out = self.found.payload
         step = Signal()
         m.d.comb += [
-            # Ones up to and including row last_row % CHUNK.
-            tail.eq((2 << self.last_row[:_LOW]) - 1),
-            out.base.eq(count),
-            out.last.eq(count == self.last_row[_LOW:]),
-            out.mask.eq(Mux(out.last, tail, (1 << CHUNK) - 1)),
-            self.chunks.valid.eq(self.enable),
-            step.eq(self.enable & self.chunks.ready),
+            out.valued.eq(1),
+            out.last.eq(out.k == self.last_row),
+            self.found.valid.eq(self.enable),
+            step.eq(self.enable & self.found.ready),
             self.column_end.eq(step & out.last),
         ]
+        count = Signal(self.k_bits)
+        m.d.comb += out.k.eq(count)
         with m.If(step):
-            m.d.sync += count.eq(Mux(out.last, 0, count + 1))
+            m.d.sync += count.eq(count + 1)
+        with m.If(self.column_end):
+            m.d.sync += count.eq(0)
         return m

@@ -2,19 +2,18 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 
-from golden.kernels import CHUNK
 from golden.shape import ArrayShape
 
-from .base import ChunkDecoder
+from .base import BlockDecoder
 from .entries import EntryReader
 
 __all__ = ["StructuredNMDecoder"]
 
-_LOW = (CHUNK - 1).bit_length()
 
+class StructuredNMDecoder(BlockDecoder):
+    """One slot per cycle, zeros that fill a run up included."""
 
-class StructuredNMDecoder(ChunkDecoder):
-    """One slot per cycle: a chunk with a single row."""
+    scanned = False
 
     def __init__(self, shape: ArrayShape) -> None:
         self._n = shape.nm_n
@@ -23,25 +22,20 @@ class StructuredNMDecoder(ChunkDecoder):
 
     def elaborate(self, platform):
         m = Module()
-        out = self.chunks.payload
+        out = self.found.payload
         run = Signal(max(1, self.k_bits - self._m_bits))
         slot = Signal(range(max(2, self._n)))
         step = Signal()
         last_slot = Signal()
         m.d.comb += [
-            self.chunks.valid.eq(self.enable & self.index.valid),
-            step.eq(self.chunks.valid & self.chunks.ready),
+            self.found.valid.eq(self.enable & self.index.valid),
+            step.eq(self.found.valid & self.found.ready),
             last_slot.eq(slot == self._n - 1),
             out.last.eq(last_slot & (run == self.last_row[self._m_bits :])),
             self.column_end.eq(step & out.last),
         ]
         entry = EntryReader(m, self.index, self._m_bits, step, self.column_end & self.final_column)
-        row = Signal(self.k_bits)
-        m.d.comb += [
-            row.eq(Cat(entry.first, run)),
-            out.base.eq(row[_LOW:]),
-            out.mask.eq(1 << row[:_LOW]),
-        ]
+        m.d.comb += [out.k.eq(Cat(entry.first, run)), out.valued.eq(1)]
         with m.If(step):
             m.d.sync += slot.eq(Mux(last_slot, 0, slot + 1))
             with m.If(last_slot):

@@ -2,22 +2,21 @@
 
 from amaranth.hdl import Module, Mux, Signal
 
-from golden.kernels import CHUNK
 from golden.shape import ArrayShape
 
-from .base import ChunkDecoder
+from .base import BlockDecoder
 from .entries import EntryReader
 
 __all__ = ["RunLengthDecoder"]
 
-_LOW = (CHUNK - 1).bit_length()
 
-
-class RunLengthDecoder(ChunkDecoder):
+class RunLengthDecoder(BlockDecoder):
     """One non-zero per cycle; a pad and its gap, or a gap and its end, in one step.
 
     A gap that leaves the tile wraps inside it: a bad program gives wrong sums, nothing else.
     """
+
+    scanned = False
 
     def __init__(self, shape: ArrayShape) -> None:
         self._bits = shape.gap_bits
@@ -25,7 +24,7 @@ class RunLengthDecoder(ChunkDecoder):
 
     def elaborate(self, platform):
         m = Module()
-        out = self.chunks.payload
+        out = self.found.payload
         end_code = (1 << self._bits) - 1
         pad_code = end_code - 1
         take = Signal(2)
@@ -45,10 +44,10 @@ class RunLengthDecoder(ChunkDecoder):
             second_gap.eq(entry.paired & (entry.second < pad_code)),
             push.eq(~is_pad | second_gap),
             row.eq(position + entry.first + Mux(is_pad, entry.second, 0)),
-            self.chunks.valid.eq(self.enable & self.index.valid & push),
-            step.eq(self.enable & self.index.valid & (self.chunks.ready | ~push)),
-            out.base.eq(row[_LOW:]),
-            out.mask.eq(Mux(is_end, 0, 1 << row[:_LOW])),
+            self.found.valid.eq(self.enable & self.index.valid & push),
+            step.eq(self.enable & self.index.valid & (self.found.ready | ~push)),
+            out.k.eq(row),
+            out.valued.eq(~is_end),
             out.last.eq(is_end | (~is_pad & second_end)),
             self.column_end.eq(step & out.last),
         ]

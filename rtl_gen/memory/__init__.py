@@ -1,6 +1,7 @@
-"""On-chip memories: two-width tile memory and the replay ring."""
+"""Block memories and what is built on them."""
 
+from .queue import Queue
 from .ring import ReplayRing
 from .two_width import TwoWidthMemory
 
-__all__ = ["ReplayRing", "TwoWidthMemory"]
+__all__ = ["Queue", "ReplayRing", "TwoWidthMemory"]

@@ -1,6 +1,6 @@
 """Replay ring: a FIFO of 64-bit words that can play a segment again."""
 
-from amaranth.hdl import Const, Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,11 +15,12 @@ class ReplayRing(wiring.Component):
     """Words enter in beats and leave one by one; a held segment can be read again.
 
     Operation: ``words`` presents the word at the head; consuming it frees its place unless
-    ``hold`` is high.  While ``hold`` is high the ring remembers where the segment began, and
-    ``rewind`` goes back there.  The block memory's output latch is the only word register.
+    ``hold`` is high.  A segment whose words were all consumed under ``hold`` is played again
+    after ``rewind``.  Words are fetched ahead into the block memory's output latch and from
+    there into a register, so that none of the memory's ports meets the consumer's logic.
 
-    Latency: a word is readable two cycles after its beat was written; one word per cycle; after
-    ``rewind`` the head is absent for one cycle.
+    Latency: a word is readable three cycles after its beat was written; two words in three
+    cycles, two in a row; after ``rewind`` the head is absent for three cycles.
 
     Back-pressure: ``space`` is low while at most one beat is free, so that one beat may be in
     flight when it falls.
@@ -38,7 +39,8 @@ class ReplayRing(wiring.Component):
     space : Out(1)
     words : Out(stream of 64 bits)
     hold, rewind, align : In(1)
-        ``align`` discards words until the head stands at a beat; used at the end of a job.
+        ``align`` discards words until the head stands at a beat; used at the end of a job,
+        without ``hold``.
     """
 
     def __init__(self, *, depth: int, beat_words: int) -> None:
@@ -64,22 +66,28 @@ class ReplayRing(wiring.Component):
             read_bits=WORD, write_bits=WORD * self._beat_words, depth=self._depth
         )
         written = Signal(pointer_bits - beat_bits)
+        # First word that may be played again, and the next word to fetch.
         base = Signal(pointer_bits)
-        head = Signal(pointer_bits)
         following = Signal(pointer_bits)
+        fetch = Signal()
+        fetched = Signal()
+        move = Signal()
+        present = Signal()
+        word = Signal(WORD)
         consume = Signal()
-        valid = Signal()
+        again = Signal()
 
         misaligned = Signal()
         if beat_bits:
-            m.d.comb += misaligned.eq(self.align & head[:beat_bits].any())
+            m.d.comb += misaligned.eq(self.align & base[:beat_bits].any())
         m.d.comb += [
-            self.words.valid.eq(valid & ~self.align),
-            self.words.payload.eq(store.read_data),
-            consume.eq(valid & ((self.words.ready & ~self.align) | misaligned)),
-            following.eq(head + consume),
+            self.words.valid.eq(present & ~self.align & ~again),
+            self.words.payload.eq(word),
+            consume.eq(present & ~again & ((self.words.ready & ~self.align) | misaligned)),
+            move.eq(fetched & (~present | consume)),
+            fetch.eq((following[beat_bits:] != written) & ~(fetched & present)),
             store.read_address.eq(following),
-            store.read_enable.eq(1),
+            store.read_enable.eq(fetch),
             store.write_enable.eq(self.write_enable),
             store.write_address.eq(written),
             store.write_data.eq(self.write_data),
@@ -91,12 +99,15 @@ class ReplayRing(wiring.Component):
             self.space.eq(level < beats - 1),
         ]
         m.d.sync += [
-            head.eq(following),
-            valid.eq(following[beat_bits:] != written),
+            again.eq(self.rewind & self.hold),
+            fetched.eq((fetch | (fetched & ~move)) & ~again),
+            present.eq((move | (present & ~consume)) & ~again),
             written.eq(written + self.write_enable),
         ]
-        with m.If(~self.hold):
-            m.d.sync += base.eq(following)
-        with m.If(self.rewind & self.hold):
-            m.d.sync += [head.eq(base), valid.eq(Const(0))]
+        with m.If(consume & ~self.hold):
+            m.d.sync += base.eq(base + 1)
+        with m.If(fetch | again):
+            m.d.sync += following.eq(Mux(again, base, following) + ~again)
+        with m.If(move):
+            m.d.sync += word.eq(store.read_data)
         return m

@@ -20,9 +20,7 @@ _LIMIT = 20_000
 _HEADERS: dict[str, dict[str, int]] = {
     "kernel_0": {"kernel": 0},
     "kernel_15": {"kernel": 15},
-    "columns_0": {"columns": 0},
     "cols_max": {"columns": 65535},
-    "depth_0": {"depth": 0},
     "depth_over": {"depth": _SHAPE.k_tile + 1},
     "depth_max": {"depth": 65535},
 }

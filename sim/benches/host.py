@@ -279,8 +279,11 @@ class Host:
             sink.clear()
             collected.append((table[:, 1:].astype(np.int32), table[:, 0]))
         self._forget()
-        kernel = KERNELS[plan.kernel].configured(self.shape)
-        planned = sum(len(kernel.encode(block)[1]) for s in plan.streams for block in s.blocks)
+        planned = sum(
+            len(KERNELS[kernel].configured(self.shape).encode(block)[1])
+            for stream in plan.streams
+            for kernel, block in zip(stream.kernels, stream.blocks, strict=True)
+        )
         events = await self.counter("EVENTS")
         assert events == expected.events == planned * len(job), (
             f"EVENTS {events}, model {expected.events}, plan {planned * len(job)}"

@@ -5,13 +5,15 @@ import pytest
 
 from golden.block import HEADER_FIELDS, BlockHeader
 
+COUNTS = ("columns", "depth")
+
 
 def test_the_documented_word():
     header = BlockHeader(
         kernel=2, columns=3, depth=0x1000, first=True, tile_end=True, segment_end=True, job_end=True
     )
-    assert header.pack() == 0x1000_0003_01D2
-    assert BlockHeader(kernel=1, columns=1, depth=1, tile_end=False).pack() == 0x0001_0001_0001
+    assert header.pack() == 0x0FFF_0002_01D2
+    assert BlockHeader(kernel=1, columns=1, depth=1, tile_end=False).pack() == 1
 
 
 def test_fields_do_not_overlap_and_fit_a_word():
@@ -25,7 +27,9 @@ def test_fields_do_not_overlap_and_fit_a_word():
 
 def test_round_trip(rng: np.random.Generator):
     for _ in range(300):
-        fields = {name: int(rng.integers(1 << bits)) for name, bits, _ in HEADER_FIELDS}
+        fields = {
+            name: int(rng.integers(1 << bits)) + (name in COUNTS) for name, bits, _ in HEADER_FIELDS
+        }
         header = BlockHeader(**fields)
         again = BlockHeader.unpack(header.pack())
         assert again == header
@@ -35,9 +39,10 @@ def test_round_trip(rng: np.random.Generator):
 @pytest.mark.parametrize(("name", "bits"), [(name, bits) for name, bits, _ in HEADER_FIELDS])
 def test_limits(name: str, bits: int):
     fields = {"kernel": 1, "columns": 1, "depth": 1}
-    most = (1 << bits) - 1
+    least = int(name in COUNTS)
+    most = least + (1 << bits) - 1
     word = BlockHeader(**fields | {name: most}).pack()
     assert getattr(BlockHeader.unpack(word), name) == most
-    for value in (most + 1, -1):
-        with pytest.raises(ValueError, match=f"{name} must fit {bits} bits, got {value}"):
+    for value in (most + 1, least - 1):
+        with pytest.raises(ValueError, match=f"{name} must be {least} to {most}, got {value}"):
             BlockHeader(**fields | {name: value}).pack()

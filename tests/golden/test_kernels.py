@@ -135,10 +135,10 @@ def test_documented_dense_bytes():
     assert values.tolist() == [1, 0, 3, -128, 5, 0]
 
 
-def test_dense_steps_are_whole_chunks_and_a_rest():
+def test_dense_takes_a_step_for_each_row():
     steps = KERNELS["dense"].steps(np.zeros((37, 2), np.int8))
-    assert steps.events.tolist() == [16, 16, 5] * 2
-    assert steps.last.tolist() == [False, False, True] * 2
+    assert steps.events.tolist() == [1] * 74
+    assert np.flatnonzero(steps.last).tolist() == [36, 73]
 
 
 def test_bitmap_steps_skip_empty_chunks():
