@@ -1,6 +1,6 @@
 """Event source: turns the index words of an engine's weights into occupied rows."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -125,6 +125,7 @@ class EventSource(wiring.Component):
         chunks = stream.Signature(chunk(k_bits)).create()
         direct = stream.Signature(found_row(k_bits)).create()
         decoders = {name: DECODERS[name](self._shape) for name in self._shape.kernels}
+        seen: set[bool] = set()
         for name, decoder in decoders.items():
             m.submodules[name] = decoder
             m.d.comb += [
@@ -134,8 +135,13 @@ class EventSource(wiring.Component):
                 decoder.index.valid.eq(self.index.valid),
                 decoder.found.ready.eq(chunks.ready if decoder.scanned else direct.ready),
             ]
-            with m.If(header.kernel == KERNELS[name].code):
-                found = chunks if decoder.scanned else direct
+            found = chunks if decoder.scanned else direct
+            selected = header.kernel == KERNELS[name].code if len(decoders) > 1 else Const(1)
+            # What is not valid may be anything: the first of a kind needs no gate.
+            if decoder.scanned not in seen:
+                m.d.comb += found.payload.eq(decoder.found.payload)
+            seen.add(decoder.scanned)
+            with m.If(selected):
                 m.d.comb += [
                     decoder.enable.eq(running),
                     found.valid.eq(decoder.found.valid),
