@@ -24,6 +24,10 @@ class EntryReader:
         entries = Array(word[i * bits : (i + 1) * bits] for i in range(per_word))
         behind = Array([*list(entries)[1:], Const(0, bits)])
         at = Signal(range(per_word))
+        # A place that does not exist must have a value too: linters of the emitted Verilog
+        # refuse an incomplete case.
+        for choices in (entries, behind):
+            choices.extend(Const(0, bits) for _ in range((1 << len(at)) - per_word))
         after = Signal(range(per_word + 2))
         ends = Signal()
         self.first = Signal(bits)

@@ -30,7 +30,7 @@ __all__ = [
     "wave_suffix",
 ]
 
-BENCHES = ("registers", "product", "reset", "bad_program", "cycle_count")
+BENCHES = ("registers", "product", "formats", "reset", "bad_program", "cycle_count")
 """Modules of this package that hold cocotb tests."""
 
 SIMULATORS = ("verilator", "icarus")

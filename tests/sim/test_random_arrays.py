@@ -1,0 +1,174 @@
+"""Random arrays on random products: cycles, events and sums of the RTL are the models'.
+
+Each array draws its own dimensions, buffers, kernels and format parameters; together they have
+every multiplier and every kernel.  ``--seed`` replays arrays and products alike.
+"""
+
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden.choose import Part, Split
+from golden.cycles import count_cycles
+from golden.kernels import KERNELS
+from golden.matmul import matmul
+from golden.plan import plan_matmul
+from golden.shape import MAC_KINDS, ArrayShape, minimum_ring_words
+from rtl_gen.emit import verilog
+from rtl_gen.mac import PRIMITIVES
+from rtl_gen.top import ArrayTop
+from sim.verilator import ArrayDevice, build, build_library
+
+NAMES = ("dense", "bitmap", "runlength", "nm", "block")
+PRODUCTS = 42
+LIMIT = 20_000
+
+
+def random_shape(rng: np.random.Generator, number: int) -> ArrayShape:
+    """Array ``number``: its multiplier and one of its kernels follow from it, the rest is drawn."""
+
+    def one_of(*values: int) -> int:
+        return int(rng.choice(values))
+
+    group = one_of(1, 1, 2, 3)
+    k_tile, data_bits = one_of(16, 32, 64, 128), one_of(64, 64, 128)
+    index, values = (
+        1 << (least - 1).bit_length() + one_of(0, 0, 1)
+        for least in minimum_ring_words(k_tile, data_bits)
+    )
+    extra = rng.permutation(NAMES)[: rng.integers(0, len(NAMES))]
+    nm_m = one_of(2, 4, 8, 16)
+    return ArrayShape(
+        lanes=one_of(2, 2, 4, 8),
+        engines=group * one_of(1, 2),
+        group=group,
+        k_tile=k_tile,
+        columns=one_of(1, 2, 3, 7),
+        activation_tiles=one_of(2, 2, 4),
+        index_words=index,
+        value_words=values,
+        queue=one_of(2, 4, 8),
+        data_bits=data_bits,
+        kernels=tuple(dict.fromkeys([NAMES[number % len(NAMES)], *map(str, extra)])),
+        mac=MAC_KINDS[number],
+        gap_bits=one_of(3, 4, 5, 6, 8),
+        nm_n=int(rng.integers(1, nm_m)),
+        nm_m=nm_m,
+        block_rows=one_of(1, 2, 4, 8, 16),
+    )
+
+
+def random_weights(rng: np.random.Generator, depth: int, outputs: int) -> np.ndarray:
+    """A patchwork of structures: random, dense, empty, banded and in runs of rows."""
+    weights = rng.integers(-128, 128, (depth, outputs)).astype(np.int8)
+    high, wide = (int(rng.integers(1, size + 1)) for size in (depth, outputs))
+    row, column = np.arange(depth)[:, None], np.arange(outputs)[None]
+    for top in range(0, depth, high):
+        for left in range(0, outputs, wide):
+            patch = slice(top, top + high), slice(left, left + wide)
+            occupied = [
+                rng.random((depth, outputs)) < rng.choice([0.02, 0.1, 0.5]),
+                np.ones((depth, outputs), bool),
+                np.zeros((depth, outputs), bool),
+                np.abs(row - 2 * column) < 3,
+                (row // 8 + column) % 3 == 0,
+            ][rng.integers(5)]
+            weights[patch][~occupied[patch]] = 0
+    return weights
+
+
+def thinned(rng: np.random.Generator, shape: ArrayShape, weights: np.ndarray) -> np.ndarray:
+    """``weights`` with the rows cleared that an N:M array could not hold, places drawn."""
+    kept = np.zeros(len(weights), bool)
+    for low in range(0, len(weights), shape.nm_m):
+        rows = low + rng.permutation(shape.nm_m)[: shape.nm_n]
+        kept[rows[rows < len(weights)]] = True
+    return np.where(kept[:, None], weights, 0).astype(np.int8)
+
+
+def random_split(rng: np.random.Generator, shape: ArrayShape) -> Split:
+    """Divides blocks into one to three parts, each with a kernel that can hold it."""
+
+    def split(block: np.ndarray) -> list[Part]:
+        owner = rng.integers(0, rng.integers(1, 4), block.shape)
+        if rng.random() < 0.3:
+            owner[:] = owner[:, :1]
+        parts = []
+        for number in range(int(owner.max()) + 1):
+            part = np.where(owner == number, block, 0).astype(np.int8)
+            able = [k for k in shape.kernels if KERNELS[k].configured(shape).accepts(part)]
+            parts.append((str(rng.choice(able)), part))
+        return parts
+
+    return split
+
+
+@pytest.fixture
+def quick_compiler(monkeypatch):
+    """A second of simulation is not worth ten of optimisation."""
+    flags = tuple("-O0" if flag == "-O2" else flag for flag in build._FLAGS)
+    monkeypatch.setattr(build, "_FLAGS", flags)
+
+
+def device_of(shape: ArrayShape, folder: Path) -> ArrayDevice:
+    sources = [folder / "sparsefuse.v"]
+    sources[0].write_text(verilog(ArrayTop(shape, 0x5EED)))
+    if shape.mac in PRIMITIVES:
+        name = PRIMITIVES[shape.mac]
+        sources.append(folder / name)
+        text = files("rtl_gen.mac").joinpath("primitives", name).read_text("utf-8")
+        sources[1].write_text(text)
+    return ArrayDevice(shape, build_library(shape, sources, folder / "library"))
+
+
+@pytest.mark.parametrize("number", range(len(MAC_KINDS)))
+def test_a_random_array_is_its_models(number: int, rng, tmp_path: Path, quick_compiler):
+    shape = random_shape(rng, number)
+    print(shape)
+    seen: Counter[str] = Counter()
+    with device_of(shape, tmp_path) as device:
+        for case in range(PRODUCTS):
+            rows = int(rng.integers(1, 3 * shape.lanes + 1))
+            depth = int(rng.integers(1, rng.choice([9, shape.k_tile + 1, 3 * shape.k_tile])))
+            outputs = int(rng.integers(1, rng.choice([3, 2 * shape.n_tile + 3])))
+            a = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
+            a[:, rng.random(depth) < rng.choice([0.0, 0.3])] = 0
+            w = random_weights(rng, depth, outputs)
+            kernel = (*shape.kernels, "auto", "split")[case % (len(shape.kernels) + 2)]
+            choice = "auto" if kernel == "split" else kernel
+            if choice == "nm" or shape.kernels == ("nm",):
+                w = thinned(rng, shape, w)
+            splits = [1, *(k for k in (1, 2, 4) if shape.engines % k == 0)]
+            options = {
+                "k_split": int(rng.choice(splits)) if rng.random() < 0.8 else "auto",
+                "balance": str(rng.choice(["lpt", "anneal"])),
+                "drop_weight_rows": bool(rng.random() < 0.7) and choice != "nm",
+                "drop_activation_rows": bool(rng.random() < 0.2) and choice != "nm",
+                "split": random_split(rng, shape) if kernel == "split" else None,
+            }
+            plan = plan_matmul(shape, a, w, choice, **options)
+            described = f"case {case}: A {a.shape}, W {w.shape}, {kernel}, {options}"
+            count = count_cycles(plan)
+            before = device.cycles, device.events
+            output = device.matmul(plan, a, limit=LIMIT)
+            np.testing.assert_array_equal(output, matmul(a, w), described)
+            measured = device.cycles - before[0], device.events - before[1]
+            assert measured == (count.cycles, count.events), described
+            several = any(np.diff(stream.tiles).min(initial=1) == 0 for stream in plan.streams)
+            for name, hit in {
+                **dict.fromkeys(plan.kernel_blocks, True),
+                "mixed kernels": plan.kernel == "mixed",
+                "several parts": several,
+                "k split": options["k_split"] not in (1, "auto"),
+                "streamed": not plan.replay,
+                "replayed": plan.replay and plan.m_tiles > 1,
+            }.items():
+                seen[name] += bool(hit)
+    print(dict(seen))
+    bins = {*shape.kernels, "replayed", "several parts"}
+    bins |= {"k split"} if shape.engines % 2 == 0 else set()
+    bins |= {"mixed kernels"} if len(shape.kernels) > 1 else set()
+    assert all(seen[name] for name in bins), (bins, seen)
