@@ -48,6 +48,7 @@ __all__ = [
     "DENSITIES",
     "FRACTION_BITS",
     "KERNEL_BITS",
+    "MEASURED",
     "SLOPE_BITS",
     "EnergyWeights",
     "Line",
@@ -66,6 +67,9 @@ KERNEL_BITS = 3
 FRACTION_BITS = 8
 SLOPE_BITS = 18
 BASE_BITS = 32
+
+MEASURED = ("dense", "bitmap", "runlength", "nm", "block")
+"""Kernels that a table may hold: those that a block can be encoded in beforehand."""
 
 CLUSTERED = frozenset({"block"})
 """Kernels whose cycles follow the rows they store rather than the non-zeros."""

@@ -1,14 +1,14 @@
 """Fusion unit: weighted partial sums of the parts of a column; and the check of the weights."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.fuse.combine import ACCUMULATOR_BITS, UNIT, WEIGHT_FRACTION
 
-__all__ = ["FusionUnit", "WeightSumChecker", "fused", "partial"]
+__all__ = ["WEIGHT_BITS", "FusionUnit", "WeightSumChecker", "fused", "partial", "weighted_sum"]
 
-_WEIGHT_BITS = WEIGHT_FRACTION + 1
+WEIGHT_BITS = WEIGHT_FRACTION + 1
 
 
 def partial(words: int) -> data.StructLayout:
@@ -21,7 +21,7 @@ def partial(words: int) -> data.StructLayout:
         {
             "sums": data.ArrayLayout(signed(32), 2 * words),
             "running": data.ArrayLayout(signed(ACCUMULATOR_BITS), 2 * words),
-            "weight": _WEIGHT_BITS,
+            "weight": WEIGHT_BITS,
             "first": 1,
             "last": 1,
         }
@@ -96,34 +96,63 @@ class FusionUnit(wiring.Component):
                 first.eq(source.first),
             ]
         for lane in range(2 * self._words):
-            before = Signal(signed(ACCUMULATOR_BITS), name=f"before{lane}")
-            product = Signal(signed(ACCUMULATOR_BITS), name=f"product{lane}")
-            total = Signal(signed(ACCUMULATOR_BITS), name=f"total{lane}")
-            rounded = self._rounded(m, total, lane)
+            total, rounded = weighted_sum(
+                m,
+                step=step,
+                value=source.sums[lane],
+                weight=source.weight,
+                running=source.running[lane],
+                first=first,
+                name=str(lane),
+            )
             with m.If(step):
                 m.d.sync += [
-                    product.eq(source.sums[lane] * source.weight),
-                    before.eq(source.running[lane]),
-                    total.eq(product + Mux(first, 0, before)),
                     self.results.payload.running[lane].eq(total),
                     self.results.payload.sums[lane].eq(rounded),
                 ]
         return m
 
-    @staticmethod
-    def _rounded(m: Module, total: Signal, lane: int) -> Signal:
-        """``total`` by 2**15, half to even, saturated."""
-        whole = Signal(signed(ACCUMULATOR_BITS - WEIGHT_FRACTION + 1), name=f"whole{lane}")
-        rounded = Signal(signed(32), name=f"rounded{lane}")
-        half = total[WEIGHT_FRACTION - 1]
-        above = total[: WEIGHT_FRACTION - 1].any()
-        odd = total[WEIGHT_FRACTION]
-        m.d.comb += whole.eq((total >> WEIGHT_FRACTION) + (half & (above | odd)))
-        # Whatever lies above bit 31 must repeat the sign.
-        sign = whole[-1]
-        fits = Mux(sign, whole[31:].all(), ~whole[31:].any())
-        m.d.comb += rounded.eq(Mux(fits, whole, Mux(sign, -(1 << 31), (1 << 31) - 1)))
-        return rounded
+
+def weighted_sum(
+    m: Module, *, step: Value, value: Value, weight: Value, running: Value, first: Value, name: str
+) -> tuple[Signal, Signal]:
+    """Add to ``m`` the arithmetic of one sum: ``running + weight * value``, and its rounding.
+
+    Two stages, which move with ``step``: multiply, add.
+
+    Args:
+        m: gets the registers.
+        step: the pipeline moves.
+        value: signed, at most 32 bits.
+        weight: Q15, 0..32768.
+        running: accumulator so far, signed.
+        first: start from zero; goes with the product, one stage after the others.
+        name: ends the names of the signals.
+
+    Returns:
+        The new accumulator (48 bits, a register), and from it the rounded, saturated value (32
+        bits, combinational).
+    """
+    before = Signal(signed(ACCUMULATOR_BITS), name=f"before{name}", reset_less=True)
+    product = Signal(signed(ACCUMULATOR_BITS), name=f"product{name}", reset_less=True)
+    total = Signal(signed(ACCUMULATOR_BITS), name=f"total{name}", reset_less=True)
+    with m.If(step):
+        m.d.sync += [
+            product.eq(value * weight),
+            before.eq(running),
+            total.eq(product + Mux(first, 0, before)),
+        ]
+    whole = Signal(signed(ACCUMULATOR_BITS - WEIGHT_FRACTION + 1), name=f"whole{name}")
+    rounded = Signal(signed(32), name=f"rounded{name}")
+    half = total[WEIGHT_FRACTION - 1]
+    above = total[: WEIGHT_FRACTION - 1].any()
+    odd = total[WEIGHT_FRACTION]
+    m.d.comb += whole.eq((total >> WEIGHT_FRACTION) + (half & (above | odd)))
+    # Whatever lies above bit 31 must repeat the sign.
+    sign = whole[-1]
+    fits = Mux(sign, whole[31:].all(), ~whole[31:].any())
+    m.d.comb += rounded.eq(Mux(fits, whole, Mux(sign, -(1 << 31), (1 << 31) - 1)))
+    return total, rounded
 
 
 class WeightSumChecker(wiring.Component):
@@ -146,7 +175,7 @@ class WeightSumChecker(wiring.Component):
 
     def __init__(self) -> None:
         flags = {name: In(1) for name in ("valid", "first", "last", "exact", "clear")}
-        super().__init__({**flags, "weight": In(_WEIGHT_BITS), "error": Out(1)})
+        super().__init__({**flags, "weight": In(WEIGHT_BITS), "error": Out(1)})
 
     @property
     def latency_cycles(self) -> int:
@@ -157,7 +186,7 @@ class WeightSumChecker(wiring.Component):
         m = Module()
         # One above UNIT stands for every larger sum, so any number of parts is safe.
         total = Signal(range(UNIT + 2))
-        following = Signal(range(2 * UNIT + 2 + (1 << _WEIGHT_BITS)))
+        following = Signal(range(2 * UNIT + 2 + (1 << WEIGHT_BITS)))
         inside = Signal()
         wrong = Signal()
         m.d.comb += [

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from amaranth.hdl import Cat, Mux, Value
+from amaranth.hdl import Array, Cat, Const, Mux, Value
 
-__all__ = ["add_all", "count_ones", "largest", "lowest", "magnitude_bins", "six_to_three"]
+__all__ = ["add_all", "count_ones", "largest", "lowest", "magnitude_bins", "pick", "six_to_three"]
 
 
 def add_all(terms: Sequence[Value]) -> Value:
@@ -58,4 +58,12 @@ def magnitude_bins(value: Value) -> list[Value]:
     # -x = ~x + 1 reaches 2**b if ~x does, or if the low bits of x are all zeros.
     reaches = [Mux(negative, (~bits)[b:].any() | ~bits[:b].any(), bits[b:].any()) for b in range(7)]
     reaches.append(negative & ~bits.any())
-    return [a & ~b for a, b in zip(reaches, [*reaches[1:], 0], strict=True)]
+    return [a & ~b for a, b in zip(reaches, [*reaches[1:], Const(0, 1)], strict=True)]
+
+
+def pick(entries: Iterable[Value | int], index: Value) -> Value:
+    """The entry at an index that is never beyond the last one."""
+    listed = list(entries)
+    # Complete cases: what no index asks for costs nothing, and simulators don't warn of it.
+    listed += [listed[-1]] * ((1 << len(index)) - len(listed))
+    return Value.cast(Array(listed)[index] if len(listed) > 1 else listed[0])

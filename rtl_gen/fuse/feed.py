@@ -1,134 +1,160 @@
-"""From the statistics of a block to one beat per candidate, for the fuse selector."""
+"""From the counts of a block to one beat per candidate, for the fuse selector."""
 
-from collections.abc import Sequence
-
-from amaranth.hdl import Array, Const, Module, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.candidates import COUNT_BITS, Candidate
 from golden.fuse.table import BINS, CLUSTERED
+from golden.fuse.unit import UnitParameters
 from golden.shape import KERNELS
 
+from .count import pick
+from .counter import counts_layout
 from .selector import statistics_layout
 
-__all__ = ["StatisticsFeed", "block_layout"]
+__all__ = ["StatisticsFeed"]
 
-_OCTAVES = 8  # bins 1 .. 8 of the log2-magnitude histogram
-
-
-def block_layout(candidates: int, shapes: int) -> data.StructLayout:
-    """Statistics of one block.
-
-    ``octaves[b]`` counts the elements of ``2**b <= |x| < 2**(b + 1)``, ``stored`` the rows that a
-    clustered kernel keeps; ``error`` (Q16) and ``infeasible`` are per candidate.
-    """
-    return data.StructLayout(
-        {
-            "block_shape": (shapes - 1).bit_length(),
-            "octaves": data.ArrayLayout(COUNT_BITS, _OCTAVES),
-            "stored": COUNT_BITS,
-            "error": data.ArrayLayout(16, candidates),
-            "infeasible": candidates,
-        }
-    )
+_RATIO_BITS = 16
 
 
 class StatisticsFeed(wiring.Component):
-    """Serialises a block: count and density bin of each candidate, one candidate per cycle.
+    """Serialises a block: count, density bin and error of each candidate, one per cycle.
 
-    Operation: the count is what a candidate's threshold keeps, or ``stored`` for the clustered
-    kernels; its bin follows from the block's size (`golden.fuse.table.density_bin`). Latency:
-    `latency_cycles` from the block's first cycle at the input to its first beat. Throughput: one
-    beat per cycle, no gap between blocks. Back-pressure: a beat not taken freezes everything; a
-    block is taken from the input with its last candidate. Counts, bins and ``empty`` are those of
-    `golden.fuse.candidates.describe_blocks`, with ``stored`` given per block.
+    Operation: the count is what a candidate's threshold keeps, or the stored rows for clustered
+    kernels; its bin follows from the size of the block's shape
+    (`golden.fuse.table.density_bin`). The relative error is a division, a bit per cycle, done
+    once for candidates of one threshold that follow each other. The block stays at the input
+    until its last candidate leaves.
+
+    Latency: `latency_cycles` from the block's first cycle at the input to its first beat, if that
+    drops nothing. Throughput: a block every `UnitParameters.block_cycles`. Back-pressure: a beat
+    not taken freezes everything but the division. Counts, bins, errors and ``empty`` are those
+    of `golden.fuse.unit.describe_raw`; the error of an empty block is not defined.
 
     Parameters
     ----------
-    candidates : sequence of Candidate
-        In order of their numbers; 1 to 256.
-    sizes : sequence of int
-        Elements of a block of each shape number; 1 to 64 shapes.
+    parameters : UnitParameters
+        Candidates and sizes.
 
     Members
     -------
-    blocks : In(stream), `block_layout`
+    blocks : In(stream), `counts_layout`
         One block per transfer.
     statistics : Out(stream), `statistics_layout`
         One candidate per transfer, ``last`` with the last one.
-
-    Raises
-    ------
-    ValueError
-        No candidate or shape, too many, or a size that a count can't hold.
     """
 
     latency_cycles = 2
 
-    def __init__(self, candidates: Sequence[Candidate], sizes: Sequence[int]) -> None:
-        for name, values, most in (("candidates", candidates, 256), ("sizes", sizes, 64)):
-            if not 1 <= len(values) <= most:
-                raise ValueError(f"{name} must have 1 to {most} entries, got {len(values)}")
-        for size in sizes:
-            if not 1 <= size < 1 << COUNT_BITS:
-                raise ValueError(f"sizes must be 1 to 2**{COUNT_BITS} - 1, got {size}")
-        self._candidates, self._sizes = tuple(candidates), tuple(sizes)
-        listed = "_".join(f"{KERNELS.index(c.kernel)}t{c.threshold}" for c in self._candidates)
-        numbers = "_".join(map(str, self._sizes))
-        self.module_name = f"sf_statistics_feed_{listed}_of_{numbers}"
+    def __init__(self, parameters: UnitParameters) -> None:
+        self._parameters = p = parameters
+        self._layout = statistics_layout(len(p.sizes), p.count_bits, p.lossy)
         super().__init__(
             {
-                "blocks": In(stream.Signature(block_layout(len(candidates), len(sizes)))),
-                "statistics": Out(stream.Signature(statistics_layout(len(sizes)))),
+                "blocks": In(stream.Signature(counts_layout(p))),
+                "statistics": Out(stream.Signature(self._layout)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
+        p = self._parameters
         block, beat = self.blocks.payload, self.statistics.payload
-        flow = Signal()
-        m.d.comb += flow.eq(~self.statistics.valid | self.statistics.ready)
-        final = len(self._candidates) - 1
-        number = Signal(range(final + 1))
-        m.d.comb += self.blocks.ready.eq(flow & (number == final))
-        with m.If(flow & self.blocks.valid):
-            m.d.sync += number.eq(number + 1)
-            with m.If(number == final):
-                m.d.sync += number.eq(0)
+        final = len(p.candidates) - 1
+        number = Signal(range(max(2, final + 1)))
+        flow, offers, ready = Signal(), Signal(), Signal()
+        m.d.comb += [
+            flow.eq(~self.statistics.valid | self.statistics.ready),
+            offers.eq(self.blocks.valid & ready),
+            self.blocks.ready.eq(flow & ready & (number == final)),
+        ]
+        with m.If(flow & offers):
+            m.d.sync += number.eq(Mux(number == final, 0, number + 1))
+        error = self._ratio(m, number, ready, flow & offers) if p.lossy else Const(0, 0)
+        if not p.lossy:
+            m.d.comb += ready.eq(1)
 
-        kept: dict[int, Value] = {8: Const(0, COUNT_BITS)}
-        for threshold in {0, *(c.threshold for c in self._candidates)} - {8}:
-            parts = [block.octaves[octave] for octave in range(threshold, _OCTAVES)]
-            while len(parts) > 1:  # a tree: three adders deep rather than seven
-                parts = [sum(parts[i : i + 2]) for i in range(0, len(parts), 2)]
-            kept[threshold] = Signal(COUNT_BITS, name=f"kept_{threshold}")
-            m.d.comb += kept[threshold].eq(parts[0])
-        counts = Array(
-            block.stored if c.kernel in CLUSTERED else kept[c.threshold] for c in self._candidates
-        )
-        kernels = Array(KERNELS.index(c.kernel) for c in self._candidates)
+        counts, crowded = [], []
+        for candidate in p.candidates:
+            t = candidate.threshold
+            clustered = candidate.kernel in CLUSTERED and p.clustered_thresholds
+            if clustered:
+                counts.append(block.stored[p.clustered_thresholds.index(t)])
+            else:
+                counts.append(block.kept[p.thresholds.index(t)])
+            nm = candidate.kernel == "nm"
+            crowded.append(block.crowded[p.nm_thresholds.index(t)] if nm else 0)
 
         # First stage: the candidate's count; second: its bin.
         valid = Signal()
-        picked = Signal(statistics_layout(len(self._sizes)))
-        size = Signal(COUNT_BITS)
+        picked = Signal(self._layout)
         with m.If(flow):
             m.d.sync += [
-                valid.eq(self.blocks.valid),
-                picked.kernel.eq(kernels[number]),
+                valid.eq(offers),
+                picked.kernel.eq(pick((KERNELS.index(c.kernel) for c in p.candidates), number)),
                 picked.block_shape.eq(block.block_shape),
-                picked.count.eq(counts[number]),
-                picked.error.eq(block.error[number]),
-                picked.infeasible.eq(block.infeasible.bit_select(number, 1)),
-                picked.empty.eq(kept[0] == 0),
+                picked.count.eq(pick(counts, number)),
+                picked.error.eq(error),
+                picked.infeasible.eq(pick(crowded, number)),
+                picked.empty.eq(block.kept[0] == 0),
                 picked.last.eq(number == final),
-                size.eq(Array(self._sizes)[block.block_shape]),
                 self.statistics.valid.eq(valid),
                 beat.eq(picked),
-                beat.bin.eq(
-                    (picked.count != 0)
-                    + sum((picked.count << shift) > size for shift in range(1, BINS - 1))
-                ),
+                beat.bin.eq(self._bin(picked)),
             ]
         return m
+
+    def _bin(self, picked) -> Value:
+        """Density bin, from the highest of the limits that the count is above."""
+        # count << shift > size, with the shift on the constant's side.
+        limits = [[size >> shift for size in self._parameters.sizes] for shift in range(6, 0, -1)]
+        above = [picked.count > pick(row, picked.block_shape) for row in limits]
+        reached = [picked.count.any(), *above]
+        # Each limit implies those below it, so the number of them is a priority code.
+        result: Value = Const(0, 3)
+        for place, bit in enumerate(reached, 1):
+            result = Mux(bit, Const(place, 3), result)
+        assert len(reached) == BINS - 1
+        return result
+
+    def _ratio(self, m: Module, number: Signal, ready: Signal, leaves: Value) -> Value:
+        """Relative error of the present candidate; ``ready`` once it is there.
+
+        A restoring division of ``dropped << 16`` by the energy. A block that loses everything
+        reaches 65535, as the saturation asks for: the remainder stays at the divisor.
+        """
+        p = self._parameters
+        block = self.blocks.payload
+        needed, places = [], []
+        before = 0
+        for candidate in p.candidates:
+            t = candidate.threshold
+            needed.append(int(t not in (0, before)))
+            before = t or before
+            places.append(max(0, p.thresholds.index(t) - 1))
+        left = Signal(range(_RATIO_BITS + 1))  # bits to go, and one cycle to begin
+        there = Signal()
+        remainder = Signal(p.energy_bits)
+        quotient = Signal(_RATIO_BITS)
+        doubled = Cat(Const(0, 1), remainder)
+        less = Signal(p.energy_bits + 2)
+        m.d.comb += [
+            less.eq(doubled - block.energy),
+            ready.eq(~pick(needed, number) | there),
+        ]
+        with m.If(left != 0):
+            m.d.sync += [
+                left.eq(left - 1),
+                quotient.eq(Cat(~less[-1], quotient[:-1])),
+                remainder.eq(Mux(less[-1], doubled, less)),
+                there.eq(left == 1),
+            ]
+        with m.Elif(self.blocks.valid & ~ready):
+            m.d.sync += [
+                left.eq(_RATIO_BITS),
+                remainder.eq(pick((block.dropped[place] for place in places), number)),
+            ]
+        with m.If(leaves):
+            m.d.sync += there.eq(0)
+        dropping = pick((int(candidate.threshold > 0) for candidate in p.candidates), number)
+        return Mux(dropping, quotient, 0)

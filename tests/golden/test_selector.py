@@ -13,7 +13,14 @@ from golden.fuse.candidates import (
 )
 from golden.fuse.oracle import best_choices, exact_costs
 from golden.fuse.selector import INFEASIBLE, Registers, Selector, block_costs, table_cycles
-from golden.fuse.table import BINS, DENSITIES, PerformanceTable, Point, density_bin
+from golden.fuse.table import (
+    BINS,
+    DENSITIES,
+    MEASURED,
+    PerformanceTable,
+    Point,
+    density_bin,
+)
 from golden.kernels import KERNELS as FORMATS
 from golden.shape import KERNELS, ArrayShape
 
@@ -36,7 +43,7 @@ ARRAY = ArrayShape(
     value_words=256,
     queue=8,
     data_bits=64,
-    kernels=KERNELS,
+    kernels=MEASURED,
     mac="packed",
 )
 
@@ -66,7 +73,7 @@ def table() -> PerformanceTable:
             events=4 * 4 * int(depth * columns * DENSITIES[step]),
             weight_bytes=400,
         )
-        for kernel in KERNELS
+        for kernel in MEASURED
         for depth, columns in SHAPES
         for step in range(BINS)
     ]

