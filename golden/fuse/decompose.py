@@ -39,6 +39,7 @@ from ..errors import BadInput
 from ..kernels import KERNELS, Kernel
 from ..kernels.block_runs import BlockRuns
 from ..kernels.nm import StructuredNM
+from ..shape import KERNELS as STORED
 from ..shape import ArrayShape
 
 __all__ = [
@@ -107,10 +108,13 @@ class Part:
 
 
 def formats(shape: ArrayShape | None = None) -> tuple[Kernel, ...]:
-    """The kernels of an array with its parameters; without one, all with their usual ones."""
+    """The kernels of an array with its parameters; without one, all with their usual ones.
+
+    Those for run-time operands are left out: a part of stored weights never gains by them.
+    """
     if shape is None:
-        return tuple(KERNELS.values())
-    return tuple(KERNELS[name].configured(shape) for name in shape.kernels)
+        return tuple(KERNELS[name] for name in STORED)
+    return tuple(KERNELS[name].configured(shape) for name in shape.kernels if name in STORED)
 
 
 def part_cost(kernel: Kernel, block: NDArray[np.int8], column_floor: int = 1) -> Cost:

@@ -6,7 +6,7 @@ import pytest
 from flows.bench import BENCHES
 from flows.bench.bars import Bar
 from flows.bench.demo import SENTENCES, prepare_layer
-from flows.bench.sparsity import _share, _weights, sparse_config
+from flows.bench.sparsity import _share, masked_weights, sparse_config
 from flows.engines import run_matmul
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
@@ -28,9 +28,9 @@ def test_a_bar_knows_its_direction() -> None:
 @pytest.mark.parametrize("mask", ["random", "clustered"])
 def test_sparser_weights_take_fewer_cycles(mask: str) -> None:
     derived = sparse_config(16)
-    cycles = [_share(derived, _weights(mask, s, 256), "bitmap")[0] for s in (0.5, 0.8, 0.95)]
+    cycles = [_share(derived, masked_weights(mask, s, 256), "bitmap")[0] for s in (0.5, 0.8, 0.95)]
     assert cycles[0] > cycles[1] > cycles[2]
-    share = _share(derived, _weights(mask, 0.5, 256), "bitmap")[1]
+    share = _share(derived, masked_weights(mask, 0.5, 256), "bitmap")[1]
     assert 0.8 < share <= 1
 
 

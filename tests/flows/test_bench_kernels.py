@@ -111,10 +111,11 @@ def structured_block(kind: int, rng: np.random.Generator) -> np.ndarray:
     return block.astype(np.int8)
 
 
-def test_the_selector_on_the_measured_table_is_near_the_oracle(table, rng):
+@pytest.mark.parametrize("without", [(), ("bitmap", "runlength")])
+def test_the_selector_on_the_measured_table_is_near_the_oracle(table, rng, without):
     """Cycles of what is chosen from statistics, against the best of every block."""
     array = kernels_config().shape
-    candidates = [Candidate(kernel) for kernel in array.kernels]
+    candidates = [Candidate(kernel) for kernel in array.kernels if kernel not in without]
     weights = [structured_block(number % 6, rng) for number in range(240)]
     exact, _, infeasible = exact_costs(weights, candidates, array)
     histogram = [
@@ -135,7 +136,8 @@ def test_the_selector_on_the_measured_table_is_near_the_oracle(table, rng):
     filled = ~blocks.empty
     taken, least = (exact[np.arange(240), choice][filled].sum() for choice in (chosen, best))
     assert least <= taken <= 1.01 * least
-    assert len(np.unique(chosen[filled])) > 1
+    # Where a kernel of single events is at hand, nothing takes fewer cycles.
+    assert (len(np.unique(chosen[filled])) > 1) == bool(without)
 
 
 def test_a_shape_that_does_not_fit_is_refused():

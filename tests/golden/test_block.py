@@ -12,8 +12,10 @@ def test_the_documented_word():
     header = BlockHeader(
         kernel=2, columns=3, depth=0x1000, first=True, tile_end=True, segment_end=True, job_end=True
     )
-    assert header.pack() == 0x0FFF_0002_01D2
-    assert BlockHeader(kernel=1, columns=1, depth=1, tile_end=False).pack() == 1
+    assert header.pack() == 0x8000_0FFF_0002_03D2
+    assert BlockHeader(kernel=1, columns=1, depth=1, tile_end=False).pack() == 0x8000 << 48 | 0x201
+    plain = BlockHeader(kernel=1, columns=1, depth=1, tile_end=False, exact=False, weight=1)
+    assert plain.pack() == 1 << 48 | 1
 
 
 def test_fields_do_not_overlap_and_fit_a_word():
