@@ -12,11 +12,18 @@ says where the block stands in the loop nest, so that the stream describes itsel
 | 6     | tile_end    | the activation tile is released after this block               |
 | 7     | segment_end | last block of a segment: replay it for the next tile of tokens |
 | 8     | job_end     | last block of the job (with ``segment_end``)                   |
+| 9     | exact       | on the first part of a tile: its parts all have the weight 1.0 |
 | 31:16 | columns     | output columns in the block, less one                          |
 | 47:32 | depth       | rows per column, less one: 0 .. k_tile - 1                     |
+| 63:48 | weight      | weight of the part in Q15, 0 .. 32768                          |
+
+``exact`` and ``weight`` count in arrays that are built with fusion (`golden.fuse.combine`); others
+ignore them and add the parts.
 """
 
 from dataclasses import dataclass
+
+from .fuse.combine import UNIT
 
 __all__ = ["HEADER_FIELDS", "BlockHeader"]
 
@@ -29,8 +36,10 @@ HEADER_FIELDS = (
     ("tile_end", 1, 6),
     ("segment_end", 1, 7),
     ("job_end", 1, 8),
+    ("exact", 1, 9),
     ("columns", 16, 16),
     ("depth", 16, 32),
+    ("weight", 16, 48),
 )
 _COUNTS = ("columns", "depth")
 
@@ -47,6 +56,8 @@ class BlockHeader:
     tile_end: bool = True
     segment_end: bool = False
     job_end: bool = False
+    exact: bool = True
+    weight: int = UNIT
 
     def pack(self) -> int:
         """Return the header as one unsigned 64-bit word.

@@ -19,6 +19,7 @@ __all__ = [
     "ORDER",
     "Part",
     "Split",
+    "WeightedPart",
     "built_kernels",
     "checked_parts",
     "choose_kernel",
@@ -32,7 +33,10 @@ ORDER = ("dense", "block", "nm", "bitmap", "runlength")
 Part = tuple[str, np.ndarray]
 """A kernel's name and the int8 block that it holds."""
 
-Split = Callable[[np.ndarray], Sequence[Part]]
+WeightedPart = tuple[str, np.ndarray, int]
+"""A part and its Q15 weight; the weights of a block sum to 32768 (`golden.fuse.combine`)."""
+
+Split = Callable[[np.ndarray], Sequence[Part] | Sequence[WeightedPart]]
 """Strategy that divides an int8 block into parts of disjoint support, which sum to the block."""
 
 _NEVER = 1 << 40  # above any real column, and sums of it stay far from 64 bits

@@ -15,28 +15,47 @@ from .kernels import KERNELS
 from .plan import Plan
 from .shape import ArrayShape
 
-__all__ = ["MAC_LATENCY", "CycleCount", "count_cycles"]
+__all__ = ["DRAIN_LATENCY", "MAC_LATENCY", "CycleCount", "count_cycles"]
 
 MAC_LATENCY = {
     "packed": 3,
     "split": 3,
     "dsp48e2": 4,
     "dsp48e1": 4,
-    "ecp5": 4,
+    "ecp5": 5,
     "ice40": 3,
     "nexus": 3,
     "gowin": 3,
 }
 """Cycles from the operands to the visible sum; the hardware's ``latency_cycles``."""
 
+DRAIN_LATENCY = {False: 4, True: 6}
+"""Cycles from the drain's grant to the result, without fusion and with it."""
+
 # Flags of a decoder step.
 _PUSH, _WORD, _LAST, _INDEXED, _BLOCK, _SEGMENT, _JOB = 1, 2, 4, 8, 16, 32, 64
-_SCANNED, _TILE_END = 128, 256
+_SCANNED, _TILE_END, _CARRIES = 128, 256, 512
 # Flags of an event in the queue.
 _VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
-# Further flags of a row or chunk: its last event ends a segment; the segment is played again.
-_ENDS, _HOLD = 16, 32
+# Further flags of a row or chunk: its last event ends a segment; the segment is played again; it
+# has its value with it.
+_ENDS, _HOLD, _CARRIED = 16, 32, 64
 _HEADER, _RUN, _DONE = 0, 1, 2
+
+
+_ENGINE = np.dtype(
+    [
+        (name, np.int32)
+        for name in (
+            "state", "at", "segment_at", "replay", "held", "held_flags", "waiting",
+            "waiting_flags", "byte", "queue_head", "queue_size", "front", "consumed", "line_at",
+            "busy", "full", "captured", "captured_end", "finished", "closing", "quiet",
+        )
+    ]
+)  # fmt: skip
+_RING = np.dtype(
+    [(name, np.int32) for name in ("following", "base", "written", "fetched", "present", "again")]
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +81,7 @@ class CycleCount:
 def _run(
     step_events,
     step_flags,
+    step_plain,
     step_start,
     targets,
     target_start,
@@ -79,36 +99,19 @@ def _run(
     drain_cycles,
     limit,
 ):
-    engines = len(step_start) - 1
-    groups = engines // group
-    # Registers, one row per engine; see rtl_gen for their namesakes.
-    state = np.zeros(engines, np.int64)
-    at = step_start[:-1].copy()
-    segment_at = step_start[:-1].copy()
-    replay = np.zeros(engines, np.int64)
-    base = np.zeros((engines, 2), np.int64)
-    written = np.zeros((engines, 2), np.int64)
-    following = np.zeros((engines, 2), np.int64)
-    fetched = np.zeros((engines, 2), np.bool_)
-    present = np.zeros((engines, 2), np.bool_)
-    again = np.zeros((engines, 2), np.bool_)
-    held = np.full(engines, -1, np.int64)
-    held_flags = np.zeros(engines, np.int64)
-    waiting = np.full(engines, -1, np.int64)
-    waiting_flags = np.zeros(engines, np.int64)
-    byte = np.zeros(engines, np.int64)
-    queue = np.zeros((engines, queue_depth), np.int64)
-    queue_head = np.zeros(engines, np.int64)
-    queue_size = np.zeros(engines, np.int64)
-    front = np.full(engines, -1, np.int64)
-    consumed = np.zeros(engines, np.int64)
-    line = np.zeros((engines, latency + 1), np.int64)
-    line_at = np.zeros(engines, np.int64)
-    busy = np.zeros(engines, np.bool_)
-    full = np.zeros(engines, np.bool_)
-    captured = np.zeros(engines, np.bool_)
-    captured_end = np.zeros(engines, np.bool_)
-    finished = np.zeros(engines, np.bool_)
+    count = len(step_start) - 1
+    groups = count // group
+    # Registers, one record per engine and ring; see rtl_gen for their namesakes.
+    engines = np.zeros(count, _ENGINE)
+    rings = np.zeros((count, 2), _RING)
+    for e in range(count):
+        engines[e].at = step_start[e]
+        engines[e].segment_at = step_start[e]
+        engines[e].held = -1
+        engines[e].waiting = -1
+        engines[e].front = -1
+    queue = np.zeros((count, queue_depth), np.int32)
+    line = np.zeros((count, latency + 1), np.int32)
     active = np.zeros(groups, np.bool_)
     chosen = np.zeros(groups, np.int64)
     word = np.zeros(groups, np.int64)
@@ -121,18 +124,19 @@ def _run(
     turn = False
     total_tiles = segments * m_tiles * k_tiles
     ring_beats = (index_beats, values_beats)
+    queue_mask = queue_depth - 1
     events = 0
     waiting_tile = 0
     waiting_drain = 0
     waiting_event = 0
-    left = engines
+    left = count
     cycle = 0
     while left and cycle < limit:
         # Loader: the registers of the next cycle.
         accept = space and not turn and filling < total_tiles
         blocked = False
-        for e in range(engines):
-            if filling - consumed[e] == tiles:
+        for e in range(count):
+            if filling - engines[e].consumed == tiles:
                 blocked = True
         next_loaded = filling
         turn = False
@@ -152,7 +156,8 @@ def _run(
                 target = targets[sent[g]]
                 e = g * group + (target >> 1)
                 r = target & 1
-                if written[e, r] - base[e, r] // beat_words < ring_beats[r] - 1:
+                ring = rings[e, r]
+                if ring.written - ring.base // beat_words < ring_beats[r] - 1:
                     write[g] = target
                     sent[g] += 1
 
@@ -170,112 +175,179 @@ def _run(
                 word[g] = 0
                 start = chosen[g]
                 for offset in range(1, group + 1):
-                    candidate = (start + offset) % group
+                    candidate = start + offset
+                    if candidate >= group:
+                        candidate -= group
                     e = g * group + candidate
-                    if full[e] and e != leaving:
+                    if engines[e].full and e != leaving:
                         active[g] = True
                         chosen[g] = candidate
                         break
 
             for e in range(g * group, g * group + group):
-                if finished[e]:
+                engine = engines[e]
+                index = rings[e, 0]
+                values = rings[e, 1]
+                if engine.finished:
                     if landing >= 0 and e == g * group + (landing >> 1):
-                        written[e, landing & 1] += 1
+                        rings[e, landing & 1].written += 1
                     continue
+                if engine.quiet:
+                    engine.quiet -= 1
+                    if done == e:
+                        engine.busy = False
+                        engine.full = False
+                        if engine.captured_end:
+                            engine.finished = True
+                            left -= 1
+                    if landing >= 0 and e == g * group + (landing >> 1):
+                        rings[e, landing & 1].written += 1
+                    continue
+                # A run of events that touches nothing but counters passes in one go: no column
+                # closes, no word moves in the rings, the queue keeps its level.
+                if (
+                    engine.closing == 0
+                    and engine.byte < 6
+                    and engine.front > 0
+                    and not engine.front & _CARRIED
+                    and engine.captured == 0
+                    and 0 < engine.queue_size < queue_depth
+                    and loaded != engine.consumed
+                    and engine.state == _RUN
+                    and index.present
+                    and index.fetched
+                    and values.present
+                    and values.fetched
+                    and not index.again
+                    and not values.again
+                ):
+                    run = 7 - engine.byte
+                    if engine.held >= 0:
+                        # The decoder is held up too: a chunk waits, and its step has another.
+                        full = engine.waiting >= 0 and step_flags[engine.at] & _PUSH
+                        run = min(run, engine.held - 1) if full else 0
+                    elif engine.waiting >= 0:
+                        run = 0
+                    else:
+                        run = min(run, step_plain[engine.at])
+                    if run > 1:
+                        engine.byte += run
+                        if engine.held >= 0:
+                            engine.held -= run
+                        else:
+                            engine.at += run
+                        engine.quiet = run - 1
+                        events += run
+                        if done == e:
+                            engine.busy = False
+                            engine.full = False
+                            if engine.captured_end:
+                                engine.finished = True
+                                left -= 1
+                        if landing >= 0 and e == g * group + (landing >> 1):
+                            rings[e, landing & 1].written += 1
+                        continue
                 # Lanes.
-                slot = line_at[e]
+                slot = engine.line_at
                 due = line[e, slot]
                 closes = (due & _CLOSE) != 0
-                enable = not (closes and busy[e])
-                capture = closes and not busy[e]
-                size = queue_size[e]
-                entry = front[e] if front[e] >= 0 else 0
+                enable = not (closes and engine.busy)
+                capture = closes and not engine.busy
+                size = engine.queue_size
+                entry = engine.front if engine.front >= 0 else 0
                 valued = entry & _VALUED
+                byte_needed = valued != 0 and (entry & _CARRIED) == 0
                 values_hold = (entry & _HOLD) != 0
                 values_used = False
                 values_rewind = False
-                if front[e] < 0 or (valued and (again[e, 1] or not present[e, 1])):
-                    if state[e] != _DONE or size or front[e] >= 0:
+                if engine.front < 0 or (byte_needed and (values.again or not values.present)):
+                    if engine.state != _DONE or size or engine.front >= 0:
                         waiting_event += 1
                     entry = 0
                 elif not enable:
                     waiting_drain += 1
                     entry = 0
-                elif loaded == consumed[e]:
+                elif loaded == engine.consumed:
                     waiting_tile += 1
                     entry = 0
                 else:
-                    front[e] = -1
+                    engine.front = -1
                     events += valued
                     if entry & _TILE:
-                        consumed[e] += 1
+                        engine.consumed += 1
                     if entry & _ENDS:
-                        values_used = valued != 0 or byte[e] != 0
+                        values_used = byte_needed or engine.byte != 0
                         values_rewind = True
-                        byte[e] = 0
-                    elif valued:
-                        values_used = byte[e] == 7
-                        byte[e] = (byte[e] + 1) & 7
-                if front[e] < 0 and size:
-                    front[e] = queue[e, queue_head[e]]
-                    queue_head[e] = (queue_head[e] + 1) % queue_depth
-                    queue_size[e] -= 1
+                        engine.byte = 0
+                    elif byte_needed:
+                        values_used = engine.byte == 7
+                        engine.byte = (engine.byte + 1) & 7
+                if engine.front < 0 and size:
+                    engine.front = queue[e, engine.queue_head]
+                    engine.queue_head = (engine.queue_head + 1) & queue_mask
+                    engine.queue_size -= 1
                 if enable:
                     line[e, slot] = entry
-                    line_at[e] = (slot + 1) % (latency + 1)
-                if captured[e]:
-                    full[e] = True
-                captured[e] = False
+                    engine.line_at = 0 if slot == latency else slot + 1
+                if engine.captured:
+                    engine.full = True
+                engine.captured = False
                 if capture:
-                    busy[e] = True
-                    captured[e] = True
-                    captured_end[e] = (due & _FINISH) != 0
+                    engine.closing -= 1
+                    engine.busy = True
+                    engine.captured = True
+                    engine.captured_end = (due & _FINISH) != 0
                 if done == e:
-                    busy[e] = False
-                    full[e] = False
-                    if captured_end[e]:
-                        finished[e] = True
+                    engine.busy = False
+                    engine.full = False
+                    if engine.captured_end:
+                        engine.finished = True
                         left -= 1
 
                 # Source: what the scanner holds goes before what a decoder finds by itself.
-                index_hold = replay[e] + 1 != m_tiles and state[e] != _DONE
-                index_there = present[e, 0] and not again[e, 0]
+                index_hold = engine.replay + 1 != m_tiles and engine.state != _DONE
+                index_there = index.present and not index.again
                 index_used = False
                 index_rewind = False
                 room = size < queue_depth
-                scanning = held[e] >= 0
-                only = held[e] <= 1
-                direct_ready = room and not scanning and waiting[e] < 0
+                scanning = engine.held >= 0
+                only = engine.held <= 1
+                direct_ready = room and not scanning and engine.waiting < 0
                 move = not scanning or (room and only)
-                chunk_ready = waiting[e] < 0 or move
+                chunk_ready = engine.waiting < 0 or move
                 if scanning and room:
-                    flags = held_flags[e]
+                    flags = engine.held_flags
                     if not only:
-                        flags &= _HOLD
-                    if held[e]:
+                        flags &= _HOLD | _CARRIED
+                    if engine.held:
                         flags |= _VALUED
-                    queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = flags
-                    queue_size[e] += 1
-                    held[e] -= 1
+                    if flags & _CLOSE:
+                        engine.closing += 1
+                    place = (engine.queue_head + engine.queue_size) & queue_mask
+                    queue[e, place] = flags
+                    engine.queue_size += 1
+                    engine.held -= 1
                 if move:
-                    held[e] = waiting[e]
-                    held_flags[e] = waiting_flags[e]
-                    waiting[e] = -1
+                    engine.held = engine.waiting
+                    engine.held_flags = engine.waiting_flags
+                    engine.waiting = -1
 
-                if state[e] == _HEADER:
+                if engine.state == _HEADER:
                     if index_there:
                         index_used = True
-                        state[e] = _RUN
-                elif state[e] == _RUN:
-                    flags = step_flags[at[e]]
+                        engine.state = _RUN
+                elif engine.state == _RUN:
+                    flags = step_flags[engine.at]
                     there = index_there or not (flags & _INDEXED)
                     push = (flags & _PUSH) != 0
                     ready = chunk_ready if flags & _SCANNED else direct_ready
                     if there and (ready or not push):
                         index_used = (flags & _WORD) != 0
-                        last_play = replay[e] + 1 == m_tiles
+                        last_play = engine.replay + 1 == m_tiles
                         if push:
                             marks = 0 if last_play else _HOLD
+                            if flags & _CARRIES:
+                                marks |= _CARRIED
                             if flags & _LAST:
                                 marks |= _CLOSE
                             if flags & _BLOCK:
@@ -286,51 +358,75 @@ def _run(
                                     if flags & _JOB and last_play:
                                         marks |= _FINISH
                             if flags & _SCANNED:
-                                waiting[e] = step_events[at[e]]
-                                waiting_flags[e] = marks
+                                engine.waiting = step_events[engine.at]
+                                engine.waiting_flags = marks
                             else:
-                                if step_events[at[e]]:
+                                if step_events[engine.at]:
                                     marks |= _VALUED
-                                queue[e, (queue_head[e] + queue_size[e]) % queue_depth] = marks
-                                queue_size[e] += 1
-                        at[e] += 1
+                                if marks & _CLOSE:
+                                    engine.closing += 1
+                                place = (engine.queue_head + engine.queue_size) & queue_mask
+                                queue[e, place] = marks
+                                engine.queue_size += 1
+                        engine.at += 1
                         if flags & _BLOCK:
-                            state[e] = _HEADER
+                            engine.state = _HEADER
                             if flags & _SEGMENT:
                                 index_rewind = True
                                 if last_play:
-                                    replay[e] = 0
-                                    segment_at[e] = at[e]
+                                    engine.replay = 0
+                                    engine.segment_at = engine.at
                                     if flags & _JOB:
-                                        state[e] = _DONE
+                                        engine.state = _DONE
                                 else:
-                                    replay[e] += 1
-                                    at[e] = segment_at[e]
+                                    engine.replay += 1
+                                    engine.at = engine.segment_at
 
                 # Rings.
                 for r in range(2):
+                    ring = rings[e, r]
                     used = index_used if r == 0 else values_used
                     rewind = index_rewind if r == 0 else values_rewind
                     hold = index_hold if r == 0 else values_hold
-                    move = fetched[e, r] and (used or not present[e, r])
-                    fetch = following[e, r] < written[e, r] * beat_words
-                    fetch = fetch and not (fetched[e, r] and present[e, r])
-                    if again[e, r]:
-                        following[e, r] = base[e, r]
-                        fetched[e, r] = False
-                        present[e, r] = False
+                    move = ring.fetched and (used or not ring.present)
+                    fetch = ring.following < ring.written * beat_words
+                    fetch = fetch and not (ring.fetched and ring.present)
+                    if ring.again:
+                        ring.following = ring.base
+                        ring.fetched = False
+                        ring.present = False
                     else:
-                        following[e, r] += fetch
-                        present[e, r] = move or (present[e, r] and not used)
-                        fetched[e, r] = fetch or (fetched[e, r] and not move)
-                    again[e, r] = rewind and hold
+                        ring.following += fetch
+                        ring.present = move or (ring.present and not used)
+                        ring.fetched = fetch or (ring.fetched and not move)
+                    ring.again = rewind and hold
                     if used and not hold:
-                        base[e, r] += 1
+                        ring.base += 1
                 if landing >= 0 and e == g * group + (landing >> 1):
-                    written[e, landing & 1] += 1
+                    rings[e, landing & 1].written += 1
         loaded = next_loaded
         cycle += 1
     return cycle, events, waiting_tile, waiting_drain, waiting_event, left
+
+
+@numba.njit(cache=True)
+def _plain(events, flags):
+    """How many steps from each on find one row each and nothing else."""
+    plain = np.zeros(len(flags), np.int32)
+    run = 0
+    for at in range(len(flags) - 1, -1, -1):
+        run = run + 1 if flags[at] == _PUSH and events[at] == 1 else 0
+        plain[at] = run
+    return plain
+
+
+@numba.njit(cache=True)
+def _flags(push, word, last, common):
+    """Flags of a block's steps; ``common`` stand on all of them."""
+    flags = np.empty(len(push), np.uint16)
+    for at in range(len(push)):
+        flags[at] = common | (push[at] * _PUSH) | (word[at] * _WORD) | (last[at] * _LAST)
+    return flags
 
 
 def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
@@ -340,13 +436,9 @@ def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
     for block, name, header in zip(stream.blocks, stream.kernels, stream.headers, strict=True):
         kernel = KERNELS[name].configured(plan.shape)
         steps = kernel.steps(block)
-        flag = (
-            steps.push * _PUSH
-            + steps.word * _WORD
-            + steps.last * _LAST
-            + bool(steps.word.any()) * _INDEXED
-            + kernel.scanned * _SCANNED
-        ).astype(np.uint16)
+        common = bool(steps.word.any()) * _INDEXED
+        common |= kernel.scanned * _SCANNED | kernel.carries_values * _CARRIES
+        flag = _flags(steps.push, steps.word, steps.last, common)
         flag[-1] |= _BLOCK
         if header.tile_end:
             flag[-1] |= _TILE_END
@@ -383,6 +475,7 @@ def count_cycles(plan: Plan) -> CycleCount:
             result = _run(
                 step_events,
                 step_flags,
+                _plain(step_events, step_flags),
                 starts,
                 np.concatenate(targets).astype(np.int64),
                 target_start,
@@ -404,6 +497,6 @@ def count_cycles(plan: Plan) -> CycleCount:
                 raise RuntimeError(f"cycle model: {result[5]} engines make no progress")
             known[size] = result
         totals += np.array(known[size][:5])
-        # The last word passes four drain stages; `finished` and `busy` are registers.
-        totals[0] += 5
+        # The last word passes the drain; `finished` and `busy` are registers.
+        totals[0] += DRAIN_LATENCY[shape.fusion] + 1
     return CycleCount(*(int(t) for t in totals))

@@ -14,6 +14,7 @@ from .anneal import anneal_columns
 from .balance import assign_columns, cut_rows, makespan
 from .choose import Split, column_costs
 from .errors import BadInput
+from .fuse.fused import FusedMatrix
 from .kernels import Kernel
 from .shape import ArrayShape, is_power_of_two
 from .streams import EngineStream, encode_stream
@@ -119,7 +120,7 @@ def _encode(
     items: _Items,
     bounds: np.ndarray,
     assignment: list[list[np.ndarray]],
-    split: Split | None,
+    split: Split | FusedMatrix | None,
 ) -> list[EngineStream]:
     streams = []
     for engine in range(shape.engines):
@@ -186,7 +187,7 @@ def arrange(
     k_split: int = 1,
     balance: str = "anneal",
     seed: int = 0,
-    split: Split | None = None,
+    split: Split | FusedMatrix | None = None,
 ) -> Layout:
     """Distribute and encode the weights.
 

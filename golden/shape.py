@@ -4,14 +4,27 @@ An :class:`ArrayShape` is what remains of a configuration once every ``auto`` is
 integers, validated on construction, from which each width and depth is computed in one place.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 from golden.errors import BadInput
+from golden.fuse.combine import ACCUMULATOR_BITS
 
-__all__ = ["KERNELS", "MAC_KINDS", "ArrayShape", "is_power_of_two", "minimum_ring_words"]
+__all__ = [
+    "KERNELS",
+    "MAC_KINDS",
+    "RUN_TIME_KERNELS",
+    "ArrayShape",
+    "is_power_of_two",
+    "minimum_ring_words",
+]
 
 KERNELS = ("dense", "bitmap", "runlength", "nm", "block")
-"""Event sources an array can hold, in the order in which documentation lists them."""
+"""Event sources to choose from for stored weights, in the order in which documentation lists them.
+"""
+
+RUN_TIME_KERNELS = ("raw",)
+"""Event sources for operands that exist only at run time; never chosen for stored weights."""
 
 MAC_KINDS = ("packed", "split", "dsp48e2", "dsp48e1", "ecp5", "ice40", "nexus", "gowin")
 """Ways to build two INT8 multiply-accumulates: see ``rtl_gen`` for one module per name."""
@@ -25,17 +38,20 @@ def is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
-def minimum_ring_words(k_tile: int, data_bits: int = WORD_BITS) -> tuple[int, int]:
+def minimum_ring_words(
+    k_tile: int, data_bits: int = WORD_BITS, kernels: Collection[str] = ()
+) -> tuple[int, int]:
     """Smallest ``(index_words, value_words)`` that hold one maximal block.
 
     A block is one column of ``k_tile`` INT8 values, all non-zero: ``k_tile / 8`` value words,
-    ``k_tile / 64`` words of occupancy bits and one word of header.  The index ring holds a whole
+    ``k_tile / 64`` words of occupancy bits and one word of header; ``raw`` keeps the values among
+    the index words.  The index ring holds a whole
     block beside three beats of ``data_bits``: the one that its segment begins in, the one that
     it ends in, and the one kept free for a beat in flight.  Values may pass through their ring,
     which takes four beats at a time.
     """
     beat = data_bits // WORD_BITS
-    index = -(-k_tile // 64) + 1 + 3 * beat
+    index = -(-k_tile // (8 if "raw" in kernels else 64)) + 1 + 3 * beat
     return max(16, index), max(16, -(-k_tile // 8), 4 * beat)
 
 
@@ -65,7 +81,7 @@ class ArrayShape:
     data_bits : int
         Width of the activation and weight streams in bits: 64, 128, 256 or 512.
     kernels : tuple of str
-        Event sources built in, names of ``KERNELS``.
+        Event sources built in, names of ``KERNELS`` and ``RUN_TIME_KERNELS``.
     mac : str
         How the multipliers are built, a name of ``MAC_KINDS``.
     gap_bits : int
@@ -74,6 +90,8 @@ class ArrayShape:
         At most N non-zeros in M rows for the ``nm`` kernel; M is 2, 4, 8 or 16 and N below M.
     block_rows : int
         Rows of a run of the ``block`` kernel: 1, 2, 4, 8 or 16.
+    fusion : bool
+        The drain weights the partial sums of a block's parts in Q15.
 
     Raises
     ------
@@ -97,6 +115,7 @@ class ArrayShape:
     nm_n: int = 2
     nm_m: int = 4
     block_rows: int = 8
+    fusion: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -114,7 +133,7 @@ class ArrayShape:
         self._between("columns", 1, 4096)
         self._power_of_two("activation_tiles", 2, 8)
         self._one_of("data_bits", (64, 128, 256, 512))
-        least_index, least_value = minimum_ring_words(self.k_tile, self.data_bits)
+        least_index, least_value = minimum_ring_words(self.k_tile, self.data_bits, self.kernels)
         self._power_of_two("index_words", least_index, 65536)
         self._power_of_two("value_words", least_value, 65536)
         self._power_of_two("queue", 2, 64)
@@ -123,13 +142,15 @@ class ArrayShape:
         self._one_of("nm_m", (2, 4, 8, 16))
         self._between("nm_n", 1, self.nm_m - 1)
         self._one_of("block_rows", (1, 2, 4, 8, 16))
+        if not isinstance(self.fusion, bool):
+            raise BadInput(f"array shape: fusion: must be true or false, got {self.fusion!r}")
         if not isinstance(self.kernels, tuple) or not self.kernels:
             raise BadInput(
                 f"array shape: kernels: must be a tuple of at least one name, got {self.kernels!r}"
             )
         for kernel in self.kernels:
-            if kernel not in KERNELS:
-                known = ", ".join(KERNELS)
+            if kernel not in (*KERNELS, *RUN_TIME_KERNELS):
+                known = ", ".join((*KERNELS, *RUN_TIME_KERNELS))
                 raise BadInput(f"array shape: kernels: must be among {known}, got {kernel!r}")
         if len(set(self.kernels)) != len(self.kernels):
             raise BadInput(
@@ -203,6 +224,11 @@ class ArrayShape:
     def result_bits(self) -> int:
         """Width of a result stream in bits."""
         return WORD_BITS * self.drain_words
+
+    @property
+    def partial_bits(self) -> int:
+        """Width of the drain's partial sums, as many as a result beat holds."""
+        return self.result_bits * (ACCUMULATOR_BITS if self.fusion else 32) // 32
 
     @property
     def k_bits(self) -> int:

@@ -2,7 +2,7 @@
 
 A *block* is what an engine takes against one activation tile.  It consists of one *part* or of
 several with disjoint support, each with its own header and kernel; the parts run one after
-another and the drain adds their column sums.
+another and the drain adds their column sums, weighted where the parts have scales of their own.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ import numpy as np
 
 from .block import BlockHeader
 from .choose import Split, checked_parts, choose_kernel
+from .fuse.combine import UNIT, weights_valid
+from .fuse.fused import FusedMatrix
 from .kernels import Kernel
 
 __all__ = ["EngineStream", "encode_stream"]
@@ -29,7 +31,7 @@ class EngineStream:
             step with the activation tiles).  With k parts several engines hold the same column.
         blocks: the int8 parts themselves, in stream order: by segment, k tile and part.
         kernels: the kernel's name of each part.
-        headers: the header of each part.
+        headers: the header of each part, its weight in it.
         tiles: ``segment * k_tiles + k_tile`` of each part.
         cycles: decoder cycles of each part, headers not counted.
     """
@@ -46,6 +48,11 @@ class EngineStream:
     cycles: np.ndarray
 
     @property
+    def mixed(self) -> bool:
+        """Whether any part has a weight other than 1.0."""
+        return not all(header.exact for header in self.headers)
+
+    @property
     def largest(self) -> tuple[int, int, int]:
         """The most index words of a segment, of a part, and the most value words of a segment."""
         ends = np.flatnonzero([header.segment_end for header in self.headers])
@@ -56,16 +63,40 @@ class EngineStream:
         )
 
 
+@dataclass(frozen=True)
+class _Part:
+    kernel: Kernel
+    cycles: int
+    block: np.ndarray
+    weight: int = UNIT
+    exact: bool = True
+
+
 def _parts(
-    kernels: Sequence[Kernel], block: np.ndarray, split: Split | None, room: int | None
-) -> list[tuple[Kernel, int, np.ndarray]]:
-    """Kernel, decoder cycles and int8 block of each part."""
+    kernels: Sequence[Kernel],
+    block: np.ndarray,
+    place: tuple[int, np.ndarray],
+    split: Split | FusedMatrix | None,
+    room: int | None,
+) -> list[_Part]:
+    """The parts of a block, whose first row and columns are ``place``."""
     if split is None:
-        return [(*choose_kernel(kernels, block, room), block)]
-    parts = list(split(block))
-    checked_parts(kernels, block, parts)
+        return [_Part(*choose_kernel(kernels, block, room), block)]
+    found = split.at(block, *place) if isinstance(split, FusedMatrix) else split(block)
+    weights = [part[2] if len(part) == 3 else UNIT for part in found]
+    exact = all(weight == UNIT for weight in weights)
+    chosen = [
+        (choose_kernel(kernels, part[1], room)[0].name if part[0] == "auto" else part[0], part[1])
+        for part in found
+    ]
+    checked_parts(kernels, block, chosen)
+    if not weights_valid(weights, exact=exact):
+        raise ValueError(f"split: weights: must sum to {UNIT} or all be {UNIT}, got {weights}")
     by_name = {kernel.name: kernel for kernel in kernels}
-    return [(*choose_kernel([by_name[name]], part), part) for name, part in parts]
+    return [
+        _Part(*choose_kernel([by_name[name]], part), part, weight, exact)
+        for (name, part), weight in zip(chosen, weights, strict=True)
+    ]
 
 
 def encode_stream(
@@ -74,7 +105,7 @@ def encode_stream(
     columns: Sequence[np.ndarray],
     bounds: np.ndarray,
     *,
-    split: Split | None = None,
+    split: Split | FusedMatrix | None = None,
     room: int | None = None,
 ) -> EngineStream:
     """Encode one engine's share, segment by segment, k tile by k tile.
@@ -84,7 +115,7 @@ def encode_stream(
         shares: per segment, int8 (K, columns of the segment, at least one).
         columns: per segment, the output column of each.
         bounds: int64 (k tiles + 1,), first row of each k tile, then K.
-        split: divides each block into parts; one part by default.
+        split: divides each block into parts, weighted or not; one part by default.
         room: index words of a block beyond which other kernels are preferred.
     """
     index: list[np.ndarray] = []
@@ -96,20 +127,23 @@ def encode_stream(
         pending = np.empty(0, np.int8)
         for k_tile in range(k_tiles):
             block = share[bounds[k_tile] : bounds[k_tile + 1]]
-            parts = _parts(kernels, block, split, room)
-            for number, (kernel, taken, part) in enumerate(parts):
-                words, bytes_ = kernel.encode(part)
+            place = int(bounds[k_tile]), columns[segment]
+            parts = _parts(kernels, block, place, split, room)
+            for number, part in enumerate(parts):
+                words, bytes_ = part.kernel.encode(part.block)
                 tile_end = number == len(parts) - 1
                 end = tile_end and k_tile == k_tiles - 1
                 header = BlockHeader(
-                    kernel=kernel.code,
-                    columns=part.shape[1],
-                    depth=part.shape[0],
+                    kernel=part.kernel.code,
+                    columns=part.block.shape[1],
+                    depth=part.block.shape[0],
                     first=k_tile == 0 and number == 0,
                     final=end,
                     tile_end=tile_end,
                     segment_end=end,
                     job_end=end and segment == len(shares) - 1,
+                    exact=part.exact,
+                    weight=part.weight,
                 )
                 index += [np.array([header.pack()], np.uint64), words]
                 index_size += 1 + len(words)
@@ -123,11 +157,11 @@ def encode_stream(
                 index_cuts.append(index_size)
                 # The word that the part shares with the next one must be there for it as well.
                 values_cuts.append(values_size + (1 if len(pending) else 0))
-                blocks.append(part)
-                names.append(kernel.name)
+                blocks.append(part.block)
+                names.append(part.kernel.name)
                 headers.append(header)
                 tiles.append(segment * k_tiles + k_tile)
-                cycles.append(taken)
+                cycles.append(part.cycles)
     return EngineStream(
         index=np.concatenate(index),
         values=np.concatenate(values),

@@ -11,6 +11,7 @@ __all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits", "largest_e
 _AUTO_VALUE_WORDS = 2048
 _AUTO_INDEX_WORDS = 1024
 _WORD_BITS = 64
+_WEIGHT_DSPS = 2  # of a product of a sum and a Q15 weight, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +78,17 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
     group = schedule.group
     if group == "auto" or count % group:
         group = _auto_group(count, config.interface.data_bits)
-    least_index, least_value = minimum_ring_words(schedule.tile.k, config.interface.data_bits)
+    least_index, least_value = minimum_ring_words(
+        schedule.tile.k, config.interface.data_bits, schedule.kernels
+    )
     buffers = schedule.buffers
     index_words, value_words = buffers.index_words, buffers.value_words
     if index_words == "auto":
         # A dense pass of bitmap blocks: occupancy words and as many words of headers.
-        wanted = min(columns * -(-schedule.tile.k // 64) * 2 + 16, _AUTO_INDEX_WORDS)
+        per_column = -(-schedule.tile.k // 64) * 2
+        if "raw" in schedule.kernels:
+            per_column = schedule.tile.k // 8 + 1
+        wanted = min(columns * per_column + 16, _AUTO_INDEX_WORDS)
         index_words = _power_of_two_from(max(wanted, least_index))
     if value_words == "auto":
         wanted = min(columns * (schedule.tile.k // 8), _AUTO_VALUE_WORDS)
@@ -107,6 +113,7 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
         nm_n=schedule.formats.nm.n,
         nm_m=schedule.formats.nm.m,
         block_rows=schedule.formats.block_rows,
+        fusion=schedule.fusion,
     )
 
 
@@ -114,7 +121,8 @@ def estimate(shape: ArrayShape, device: Device) -> Estimate:
     """Estimate multiplier blocks and block RAMs of ``shape`` on ``device``.
 
     Counted are the multipliers and, for each engine, its activation tiles and rings, for each
-    group its partial sums. Memories that fit the family's look-up tables are left out.
+    group its partial sums and what weights them. Memories that fit the family's look-up tables
+    are left out.
     """
     family = device.technology
     per_engine = (
@@ -122,10 +130,12 @@ def estimate(shape: ArrayShape, device: Device) -> Estimate:
         (shape.index_words, _WORD_BITS),
         (shape.value_words, _WORD_BITS),
     )
-    partial_sums = (shape.group * shape.columns * shape.drain_cycles, shape.result_bits)
+    partial_sums = (shape.group * shape.columns * shape.drain_cycles, shape.partial_bits)
     blocks = shape.engines * sum(_blocks(*memory, family) for memory in per_engine)
     blocks += shape.groups * _blocks(*partial_sums, family)
     dsps = -(-shape.multipliers // family.products_per_dsp[shape.mac])
+    if shape.fusion:
+        dsps += shape.groups * 2 * shape.drain_words * _WEIGHT_DSPS
     return Estimate(dsps=dsps, block_rams=blocks)
 
 

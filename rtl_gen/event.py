@@ -3,15 +3,33 @@
 from amaranth.lib import data
 
 from golden.block import HEADER_FIELDS
-from golden.kernels import CHUNK
+from golden.kernels import CHUNK, KERNELS
+from golden.shape import ArrayShape
 
-__all__ = ["block_header", "chunk", "column_flags", "event", "found_row", "marks", "row"]
+__all__ = [
+    "block_header",
+    "carries_values",
+    "chunk",
+    "column_flags",
+    "event",
+    "found_row",
+    "marks",
+    "row",
+]
 
 
 def block_header() -> data.FlexibleLayout:
     """The 64-bit header word in front of a block (`golden.block`)."""
     fields = {name: data.Field(bits, low) for name, bits, low in HEADER_FIELDS}
     return data.FlexibleLayout(64, fields)
+
+
+def carries_values(shape: ArrayShape) -> bool:
+    """Whether a kernel of the array finds values among its index words.
+
+    Chunks then hold a word of them and rows a byte, both beside a flag.
+    """
+    return any(KERNELS[name].carries_values for name in shape.kernels)
 
 
 def marks() -> dict[str, int]:
@@ -32,13 +50,15 @@ def column_flags() -> dict[str, int]:
     return {**marks(), "hold": 1, "segment_end": 1}
 
 
-def chunk(k_bits: int) -> data.StructLayout:
+def chunk(k_bits: int, carried: bool = False) -> data.StructLayout:
     """Occupancy of ``CHUNK`` rows, from a kernel's decoder to the scanner.
 
-    ``base`` counts chunks; ``last`` closes the column.
+    ``base`` counts chunks; ``last`` closes the column.  With ``carried``, value i modulo 8 of
+    ``word`` belongs to row i, if the flag of that name is set.
     """
     base_bits = max(0, k_bits - (CHUNK - 1).bit_length())
-    return data.StructLayout({"base": base_bits, "mask": CHUNK, "last": 1})
+    values = {"carried": 1, "word": 64} if carried else {}
+    return data.StructLayout({"base": base_bits, "mask": CHUNK, "last": 1, **values})
 
 
 def found_row(k_bits: int) -> data.StructLayout:
@@ -49,11 +69,12 @@ def found_row(k_bits: int) -> data.StructLayout:
     return data.StructLayout({"k": k_bits, "valued": 1, "last": 1})
 
 
-def row(k_bits: int) -> data.StructLayout:
-    """One occupied row on its way to its value."""
-    return data.StructLayout({"k": k_bits, "valued": 1, "last": 1, **column_flags()})
+def row(k_bits: int, carried: bool = False) -> data.StructLayout:
+    """One occupied row on its way to its value, or with it in ``byte`` where it is ``carried``."""
+    values = {"carried": 1, "byte": 8} if carried else {}
+    return data.StructLayout({"k": k_bits, "valued": 1, "last": 1, **column_flags(), **values})
 
 
-def event(k_bits: int) -> data.StructLayout:
+def event(k_bits: int, carried: bool = False) -> data.StructLayout:
     """One event: ``value`` meets row ``row.k`` of the activation tile in all lanes."""
-    return data.StructLayout({"row": row(k_bits), "value": 8})
+    return data.StructLayout({"row": row(k_bits, carried), "value": 8})

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BeforeValidator
 
 from constraints.devices import devices
-from golden.shape import KERNELS, is_power_of_two
+from golden.shape import KERNELS, RUN_TIME_KERNELS, is_power_of_two
 
 __all__ = [
     "device_rule",
@@ -90,11 +90,12 @@ def _check_device(value: Any) -> Any:
 
 
 def _check_kernels(value: Any) -> Any:
+    known = (*KERNELS, *RUN_TIME_KERNELS)
     if not isinstance(value, (list, tuple)) or not value:
-        raise ValueError(f"must be a list of at least one of {', '.join(KERNELS)}")
+        raise ValueError(f"must be a list of at least one of {', '.join(known)}")
     for kernel in value:
-        if not isinstance(kernel, str) or kernel not in KERNELS:
-            raise ValueError(f"must hold only {', '.join(KERNELS)}{nearest(kernel, KERNELS)}")
+        if not isinstance(kernel, str) or kernel not in known:
+            raise ValueError(f"must hold only {', '.join(known)}{nearest(kernel, known)}")
     if len(set(value)) != len(value):
         raise ValueError("must name each kernel once")
     return tuple(value)

@@ -197,6 +197,13 @@ class Schedule(Section):
         default=("dense", "bitmap"),
     )
     formats: Formats = _field("format parameters", unit="", effect="decoders", default=Formats())
+    fusion: Annotated[bool, one_of_rule(False, True)] = _field(
+        "partial sums of a block's parts are weighted in Q15, so that parts can have scales of "
+        "their own",
+        unit="",
+        effect="multipliers in each drain and partial sums of 48 bits instead of 32; no cycle",
+        default=False,
+    )
     group: Annotated[int | Literal["auto"], integer_rule(1, 16, auto=True)] = _field(
         "engines that share one weight port, drain and result port, a divisor of unroll.n; "
         "auto leaves each engine two bytes of weights per cycle",
@@ -281,7 +288,9 @@ class Config(Section):
             _refuse("schedule.unroll.k", f"must divide schedule.unroll.n ({unroll.n})", unroll.k)
         bits = self.interface.data_bits
         for field, least in zip(
-            ("index_words", "value_words"), minimum_ring_words(tile.k, bits), strict=True
+            ("index_words", "value_words"),
+            minimum_ring_words(tile.k, bits, self.schedule.kernels),
+            strict=True,
         ):
             value = getattr(buffers, field)
             if value != "auto" and value < least:

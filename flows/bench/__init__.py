@@ -2,7 +2,21 @@
 
 from collections.abc import Callable
 
-from . import area, demo, detect, generation, harness, kernels, sparsity, tensors
+from . import (
+    akf,
+    area,
+    demo,
+    detect,
+    fmax,
+    generation,
+    harness,
+    kernels,
+    runtime,
+    scale,
+    selector,
+    sparsity,
+    tensors,
+)
 from . import bytes as stored_bytes
 
 __all__ = ["BENCHES", "Bench"]
@@ -19,5 +33,10 @@ BENCHES: dict[str, Bench] = {
     "harness": harness.run,
     "detect": detect.run,
     "kernels": kernels.run,
+    "runtime": runtime.run,
+    "scale": scale.run,
+    "fmax": fmax.run,
+    "selector": selector.run,
+    "akf": akf.run,
 }
 """Each returns a report with ``title``, ``header``, ``rows`` and ``bars``."""

@@ -1,18 +1,24 @@
 """Share of the limit 1 / (1 - sparsity) that the array reaches, cycle-exact."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from flows.bench.bars import Bar
+from flows.build import cache_folder
 from flows.engines import run_matmul
+from flows.generate import generate
 from flows.prune import clustered_mask, random_mask
+from flows.synth import read_manifest, synthesise
 from golden.cycles import count_cycles
 from golden.errors import CheckFailed
 from golden.plan import plan_matmul
 from rtl_gen.config import Derived, derive, parse
 
-__all__ = ["SPARSITIES", "run", "sparse_config"]
+__all__ = ["SPARSITIES", "masked_weights", "run", "sparse_config"]
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _BARS = {
@@ -22,10 +28,15 @@ _BARS = {
 _SIZE = 1024
 _ROWS = 64
 _SEED = 20
+_AREA_ENGINES = 8
+_TARGET = "xcup"
+_DENSE = ("dense",)
 _MASKS = {"random": random_mask, "clustered": clustered_mask}
 
 
-def sparse_config(engines: int, tile_k: int = 512) -> Derived:
+def sparse_config(
+    engines: int, tile_k: int = 512, kernels: Sequence[str] = ("dense", "bitmap")
+) -> Derived:
     """The configuration of the table: V = 16 and ports that do not bind."""
     return derive(
         parse(
@@ -35,7 +46,7 @@ def sparse_config(engines: int, tile_k: int = 512) -> Derived:
                 "schedule": {
                     "unroll": {"m": 16, "n": engines, "k": 1},
                     "tile": {"m": 16, "n": 32 * engines, "k": tile_k},
-                    "kernels": ["dense", "bitmap"],
+                    "kernels": list(kernels),
                     "group": 4,
                     "buffers": {"activation_tiles": 4, "index_words": 512, "value_words": 1024},
                 },
@@ -46,8 +57,8 @@ def sparse_config(engines: int, tile_k: int = 512) -> Derived:
     )
 
 
-def _weights(mask: str, sparsity: float, size: int) -> np.ndarray:
-    """Int8 (size, size) without zeros but those of the mask."""
+def masked_weights(mask: str, sparsity: float, size: int) -> np.ndarray:
+    """Int8 (size, size) without zeros but those of the mask, ``random`` or ``clustered``."""
     rng = np.random.default_rng(_SEED)
     values = rng.integers(1, 128, (size, size)) * rng.choice((-1, 1), (size, size))
     keep = _MASKS[mask]((size, size), sparsity, _SEED)
@@ -62,20 +73,45 @@ def _share(derived: Derived, weights: np.ndarray, kernel: str) -> tuple[int, flo
     return count.cycles, useful / (derived.shape.multipliers * count.cycles)
 
 
+def _area(kernels: Sequence[str]) -> dict[str, Any]:
+    """LUT and DSP of one engine: those of an array of a few, divided."""
+    folder = cache_folder("synth")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        derived = sparse_config(_AREA_ENGINES, kernels=kernels)
+        design = generate(derived, Path(scratch, "rtl"))
+        module = read_manifest(design).array
+        figure = synthesise(design, _TARGET, module, out=Path(scratch, "synth"))
+    return {
+        "lut_per_engine": (figure["lut"] + figure["lutram"]) / _AREA_ENGINES,
+        "dsp_per_engine": figure["dsp"] / _AREA_ENGINES,
+        "tool": figure["tool"],
+        "source": f"estimated: P = {_AREA_ENGINES} measured, scaled by engines",
+    }
+
+
 def run(progress: Callable[[str, int, int], None]) -> dict:
     """P = 64 on the cycle model, and one point at P = 16 on the RTL to confirm it.
 
     Cycles run from the start of the job, with empty rings, to the last result.
     """
     derived = sparse_config(64)
-    dense_weights = _weights("random", 0.0, _SIZE)
+    dense_weights = masked_weights("random", 0.0, _SIZE)
     dense_cycles, dense_share = _share(derived, dense_weights, "dense")
+    # What the array would be without any sparsity: the same shape, but the dense kernel alone.
+    only_cycles, _ = _share(sparse_config(64, kernels=_DENSE), dense_weights, "dense")
+    areas = {}
+    for number, (name, kernels) in enumerate((("sparse", ("dense", "bitmap")), ("dense", _DENSE))):
+        progress("synthesise", number, 2)
+        areas[name] = _area(kernels)
+    per_lut = areas["dense"]["lut_per_engine"] / areas["sparse"]["lut_per_engine"]
+    per_dsp = areas["dense"]["dsp_per_engine"] / areas["sparse"]["dsp_per_engine"]
     figures = []
     total = len(_MASKS) * len(SPARSITIES)
     for mask in _MASKS:
         for number, sparsity in enumerate(SPARSITIES):
             progress("cycle model", len(figures), total)
-            weights = _weights(mask, sparsity, _SIZE)
+            weights = masked_weights(mask, sparsity, _SIZE)
             cycles, share = _share(derived, weights, "bitmap")
             figures.append(
                 {
@@ -83,6 +119,8 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
                     "sparsity": sparsity,
                     "cycles": cycles,
                     "speed_up": dense_cycles / cycles,
+                    "speed_up_per_lut": only_cycles / cycles * per_lut,
+                    "speed_up_per_dsp": only_cycles / cycles * per_dsp,
                     "limit": 1 / (1 - float(np.mean(weights == 0))),
                     "share_of_limit": share,
                     "bar": _BARS[mask][number],
@@ -90,7 +128,7 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
                 }
             )
     smaller = sparse_config(16)
-    weights = _weights("clustered", 0.9, 512)
+    weights = masked_weights("clustered", 0.9, 512)
     rng = np.random.default_rng(_SEED)
     activations = rng.integers(-128, 128, (_ROWS, 512)).astype(np.int8)
     rtl = run_matmul(smaller, activations, weights, "rtl", "bitmap", progress)
@@ -103,16 +141,25 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
     mean = float(np.mean([f["speed_up"] for f in figures]))
     bars.append(Bar("mean speed-up over the same hardware run dense", mean, 6.6))
     bars.append(Bar("dense matrix on the sparse hardware", dense_share, 0.98))
+    bars.append(
+        Bar("dense-only hardware's cycles over the sparse's", only_cycles / dense_cycles, 0.98)
+    )
     return {
         "title": f"{_SIZE} x {_SIZE}, M = {_ROWS}, P = 64, V = 16 (cycle model, exact; "
-        f"RTL at P = 16: {rtl.cycles} cycles, the same)",
-        "header": ("mask", "sparsity", "cycles", "speed-up", "limit", "% of limit", "bar"),
+        f"RTL at P = 16: {rtl.cycles} cycles, the same); per LUT and DSP against dense-only "
+        f"hardware (estimated from P = {_AREA_ENGINES} on {_TARGET}, {areas['sparse']['tool']})",
+        "header": (
+            *("mask", "sparsity", "cycles", "speed-up", "per LUT", "per DSP"),
+            *("limit", "% of limit", "bar"),
+        ),
         "rows": [
             (
                 f["mask"],
                 f"{f['sparsity']:.0%}",
                 f"{f['cycles']:,}",
                 f"{f['speed_up']:.2f}",
+                f"{f['speed_up_per_lut']:.2f}",
+                f"{f['speed_up_per_dsp']:.2f}",
                 f"{f['limit']:.2f}",
                 f"{f['share_of_limit']:.1%}",
                 f"{f['bar']:.0%}",
@@ -123,6 +170,8 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         "config": derived.config.model_dump(mode="json"),
         "config_hash": derived.config_hash,
         "figures": figures,
+        "dense_only_cycles": only_cycles,
+        "areas": areas,
         "rtl": {"cycles": rtl.cycles, "source": rtl.source},
         "bars": [bar.report() for bar in bars],
     }

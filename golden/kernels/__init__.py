@@ -11,11 +11,13 @@ from .bitmap import Bitmap
 from .block_runs import BlockRuns
 from .dense import Dense
 from .nm import StructuredNM
+from .raw import Raw
 from .runlength import RunLength
 
 __all__ = ["CHUNK", "KERNELS", "Kernel", "Steps"]
 
 KERNELS: dict[str, Kernel] = {
-    kernel.name: kernel for kernel in (Dense(), Bitmap(), RunLength(), StructuredNM(), BlockRuns())
+    kernel.name: kernel
+    for kernel in (Dense(), Bitmap(), RunLength(), StructuredNM(), BlockRuns(), Raw())
 }
 """Formats with their usual parameters; `Kernel.configured` takes an array's."""

@@ -36,12 +36,14 @@ class Kernel(ABC):
     """One block storage format: encoder, decoder and decoder timing.
 
     ``scanned``: a step of the decoder may find several rows, which the scanner takes apart; if
-    not, a step finds one row at most.
+    not, a step finds one row at most.  ``carries_values``: the index words hold the values as
+    well, and nothing is stored among the value bytes.
     """
 
     name: str
     code: int
     scanned: bool = False
+    carries_values: bool = False
 
     def configured(self, shape: ArrayShape) -> "Kernel":
         """Return the format with the parameters that an array was built for."""

@@ -45,8 +45,9 @@ class SparseArray(wiring.Component):
     busy : Out(1)
     events : Out
         Valued events taken in this cycle.
-    fault : Out(2)
-        Sticky: bit 0 a bad block header, bit 1 an activation tile longer than ``k_tile`` rows.
+    fault : Out(3)
+        Sticky: bit 0 a bad block header, bit 1 an activation tile longer than ``k_tile`` rows,
+        bit 2 weights of a block's parts that do not sum to one (with fusion alone).
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -57,7 +58,7 @@ class SparseArray(wiring.Component):
             "activations": In(stream.Signature(activation_beat(shape))),
             "busy": Out(1),
             "events": Out(range(shape.engines + 1)),
-            "fault": Out(2),
+            "fault": Out(3),
         }
         for g in range(shape.groups):
             ports[f"weights_{g}"] = In(stream.Signature(weight_beat(shape)))
@@ -113,6 +114,7 @@ class SparseArray(wiring.Component):
 
         done = []
         faults = []
+        wrong = []
         events = []
         for g in range(shape.groups):
             group = EngineGroup(shape)
@@ -131,10 +133,14 @@ class SparseArray(wiring.Component):
             blocked.append(group.blocked)
             done.append(group.done)
             faults.append(group.fault)
+            if shape.fusion:
+                wrong.append(group.wrong_weights)
             events.append(group.events)
         m.d.sync += space.eq(~Cat(*blocked).any())
         with m.If(Cat(*faults).any()):
             m.d.sync += self.fault[0].eq(1)
+        with m.If(Cat(*wrong).any()):
+            m.d.sync += self.fault[2].eq(1)
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
         with m.Elif(Cat(*done).all()):

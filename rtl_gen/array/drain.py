@@ -4,12 +4,14 @@ from functools import reduce
 from itertools import pairwise
 from operator import or_
 
-from amaranth.hdl import Array, Cat, Module, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.fuse.combine import ACCUMULATOR_BITS
 from golden.shape import ArrayShape
 
+from ..fuse.combine import WEIGHT_BITS, weighted_sum
 from ..mac import MACS
 from ..memory import TwoWidthMemory
 
@@ -33,11 +35,12 @@ class Drain(wiring.Component):
 
     Operation: round robin over the engines whose column waits; ``drain_cycles`` cycles per
     column, without a gap from one column to the next.  The captured form is turned into
-    integers, the partial sum of the earlier k tiles is added, and the sum is either stored for
-    the next k tile or leaves as a result.
+    integers, the partial sum of the earlier parts and k tiles is added, and the sum is either
+    stored for the next one or leaves as a result.  With fusion each integer is first multiplied
+    by its part's weight, sums have 48 bits, and results are rounded (`golden.fuse.combine`).
 
-    Latency: 4 cycles from the grant to the result.  Back-pressure on the results stops the
-    drain, not the lanes, until an engine closes its next column.
+    Latency: `latency_cycles` from the grant to the result.  Back-pressure on the results stops
+    the drain, not the lanes, until an engine closes its next column.
 
     Members (one signal per engine ``e``)
     -------
@@ -47,6 +50,8 @@ class Drain(wiring.Component):
         Broadcast word number and step; the engine whose word is read; the release of its capture
         registers.
     full_e, column_e, first_e, final_e, job_end_e, data_e : In
+    weight_e : In(16)
+        With fusion alone: weight of the part that the captured column belongs to.
     results : Out(stream of `result`)
     finished : Out(1)
         The last result of an engine's job left, for ``finished_engine``.
@@ -73,7 +78,14 @@ class Drain(wiring.Component):
             ports[f"final_{e}"] = In(1)
             ports[f"job_end_{e}"] = In(1)
             ports[f"data_{e}"] = In(raw_bits)
+            if shape.fusion:
+                ports[f"weight_{e}"] = In(WEIGHT_BITS)
         super().__init__(ports)
+
+    @property
+    def latency_cycles(self) -> int:
+        """Cycles from the grant to the result."""
+        return 6 if self.shape.fusion else 4
 
     def _of(self, name: str, engine: Signal):
         ports = [getattr(self, f"{name}_{e}") for e in range(self.shape.group)]
@@ -98,13 +110,20 @@ class Drain(wiring.Component):
             last_word.eq(word == words - 1),
         ]
         waiting = Signal(shape.group)
+        leaving = Signal(shape.group)
+        left = Signal(shape.group)
+        recent = Signal(shape.group)
         for e in range(shape.group):
-            leaving = active & (engine == e)
             m.d.comb += [
-                waiting[e].eq(getattr(self, f"full_{e}") & ~leaving),
-                getattr(self, f"ask_{e}").eq(leaving),
-                getattr(self, f"done_{e}").eq(leaving & last_word & self.step),
+                leaving[e].eq(active & (engine == e)),
+                getattr(self, f"ask_{e}").eq(leaving[e]),
+                getattr(self, f"done_{e}").eq(leaving[e] & last_word & self.step),
+                waiting[e].eq(getattr(self, f"full_{e}") & ~leaving[e] & ~recent[e]),
             ]
+        # An engine returns four steps after it left at the earliest, when the sums it left are
+        # written.  By itself it takes as many cycles, but the drain may have stood still.
+        with m.If(self.step):
+            m.d.sync += [left.eq(leaving), recent.eq(leaving | left)]
         following = Signal(engine_bits)
         m.d.comb += following.eq(engine)
         for e in range(shape.group):
@@ -127,7 +146,7 @@ class Drain(wiring.Component):
         column_bits = (shape.columns - 1).bit_length()
         address_bits = _partial_bits(shape)
         stages = []
-        for number in range(1, 5):
+        for number in range(1, self.latency_cycles + 1):
             stages.append(
                 {
                     name: Signal(bits, name=f"{name}{number}")
@@ -142,8 +161,8 @@ class Drain(wiring.Component):
                     )
                 }
             )
-        one, two, three, four = stages
-        sums = self._sums(m, one, two, three, four)
+        one, sent = stages[0], stages[-1]
+        sums = self._weighted(m, engine, stages) if shape.fusion else self._plain(m, stages)
         with m.If(self.step):
             m.d.sync += [
                 one["valid"].eq(active),
@@ -161,20 +180,20 @@ class Drain(wiring.Component):
 
         payload = self.results.payload
         m.d.comb += [
-            self.results.valid.eq(four["valid"] & four["final"]),
+            self.results.valid.eq(sent["valid"] & sent["final"]),
             payload.data.eq(sums),
-            payload.engine.eq(four["engine"]),
-            payload.last.eq(four["last"]),
+            payload.engine.eq(sent["engine"]),
+            payload.last.eq(sent["last"]),
             self.step.eq(~self.results.valid | self.results.ready),
             self.finished.eq(
-                self.results.valid & self.results.ready & four["last"] & four["job_end"]
+                self.results.valid & self.results.ready & sent["last"] & sent["job_end"]
             ),
-            self.finished_engine.eq(four["engine"]),
+            self.finished_engine.eq(sent["engine"]),
         ]
         return m
 
-    def _sums(self, m: Module, one, two, three, four):
-        """Stages 2 to 4: select, unpack, add; returns the sums of stage 4."""
+    def _unpacked(self, m: Module) -> list[Signal]:
+        """Stages 2 and 3: select, turn into integers."""
         shape = self.shape
         raw_bits = self.mac.raw_bits(shape.acc_bits)
         captured = Signal(raw_bits * shape.drain_words, reset_less=True)
@@ -183,35 +202,74 @@ class Drain(wiring.Component):
             m.d.sync += captured.eq(
                 reduce(or_, (getattr(self, f"data_{e}") for e in range(shape.group)))
             )
-
-        m.submodules.partial = partial = TwoWidthMemory(
-            read_bits=shape.result_bits,
-            write_bits=shape.result_bits,
-            depth=1 << _partial_bits(shape),
-        )
-        sums = Signal(shape.result_bits)
-        m.d.comb += [
-            # Read a stage early: the sums meet a register, not the memory's output, and no
-            # column of an engine returns within the four cycles until its sum is written.
-            partial.read_address.eq(one["address"]),
-            partial.read_enable.eq(self.step),
-            partial.write_address.eq(four["address"]),
-            partial.write_enable.eq(four["valid"] & ~four["final"] & self.step),
-            partial.write_data.eq(sums),
-        ]
-        before = Signal(shape.result_bits, reset_less=True)
-        with m.If(self.step):
-            m.d.sync += before.eq(partial.read_data)
-        with m.If(self.step & two["first"]):
-            m.d.sync += before.eq(0)
+        integers = []
         for part in range(shape.drain_words):
             pair = self.mac.unpack(m, captured.word_select(part, raw_bits), shape.acc_bits)
             for lane, exact in enumerate(pair):
-                index = 2 * part + lane
-                unpacked = Signal(signed(shape.acc_bits), name=f"unpacked{index}", reset_less=True)
+                unpacked = Signal(
+                    signed(shape.acc_bits), name=f"unpacked{2 * part + lane}", reset_less=True
+                )
                 with m.If(self.step):
-                    m.d.sync += [
-                        unpacked.eq(exact),
-                        sums.word_select(index, 32).eq(unpacked + before.word_select(index, 32)),
-                    ]
+                    m.d.sync += unpacked.eq(exact)
+                integers.append(unpacked)
+        return integers
+
+    def _partial(self, m: Module, read: dict, write: dict, sums: Value) -> Value:
+        """Memory of partial sums, read and written in these stages; what was read."""
+        bits = self.shape.partial_bits
+        m.submodules.partial = partial = TwoWidthMemory(
+            read_bits=bits, write_bits=bits, depth=1 << _partial_bits(self.shape)
+        )
+        m.d.comb += [
+            partial.read_address.eq(read["address"]),
+            partial.read_enable.eq(self.step),
+            partial.write_address.eq(write["address"]),
+            partial.write_enable.eq(write["valid"] & ~write["final"] & self.step),
+            partial.write_data.eq(sums),
+        ]
+        return partial.read_data
+
+    def _plain(self, m: Module, stages: list[dict]) -> Signal:
+        """Sums of stage 4."""
+        one, two, _, four = stages
+        sums = Signal(self.shape.result_bits)
+        # Read a stage early: the sums meet a register, not the memory's output.
+        read = self._partial(m, one, four, sums)
+        before = Signal(self.shape.result_bits, reset_less=True)
+        with m.If(self.step):
+            m.d.sync += before.eq(read)
+        with m.If(self.step & two["first"]):
+            m.d.sync += before.eq(0)
+        for index, unpacked in enumerate(self._unpacked(m)):
+            with m.If(self.step):
+                m.d.sync += sums.word_select(index, 32).eq(unpacked + before.word_select(index, 32))
         return sums
+
+    def _weighted(self, m: Module, engine: Signal, stages: list[dict]) -> Signal:
+        """Weighted sums, written in stage 5, rounded in stage 6."""
+        _, two, _, four, five, _ = stages
+        integers = self._unpacked(m)
+        weights = [Signal(WEIGHT_BITS, name=f"weight{i}", reset_less=True) for i in range(1, 4)]
+        with m.If(self.step):
+            m.d.sync += [
+                weights[0].eq(self._of("weight", engine)),
+                *(after.eq(before) for before, after in pairwise(weights)),
+            ]
+        totals = Signal(self.shape.partial_bits)
+        rounded = Signal(self.shape.result_bits, reset_less=True)
+        read = self._partial(m, two, five, totals)
+        for index, unpacked in enumerate(integers):
+            running = read.word_select(index, ACCUMULATOR_BITS)
+            total, result = weighted_sum(
+                m,
+                step=self.step,
+                value=unpacked,
+                weight=weights[-1],
+                running=running.as_signed(),
+                first=four["first"],
+                name=str(index),
+            )
+            m.d.comb += totals.word_select(index, ACCUMULATOR_BITS).eq(total)
+            with m.If(self.step):
+                m.d.sync += rounded.word_select(index, 32).eq(result)
+        return rounded

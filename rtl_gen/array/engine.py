@@ -9,7 +9,9 @@ from amaranth.lib.wiring import In, Out
 from golden.shape import ArrayShape
 
 from ..distinct import place
-from ..event import marks, row
+from ..event import carries_values, marks, row
+from ..fuse.combine import WEIGHT_BITS
+from ..fuse.weights import PartSource, PartWeights
 from ..kernels.source import EventSource
 from ..kernels.values import ValueReader
 from ..mac import MACS
@@ -67,6 +69,10 @@ class Engine(wiring.Component):
     drain_full : Out(1)
         A column waits; ``drain_column`` (its number in the pass) and ``drain_first``,
         ``drain_final``, ``drain_job_end`` describe it.
+    drain_weight : Out(16)
+        With fusion alone: weight of the part that the waiting column belongs to.
+    wrong_weights : Out(1)
+        With fusion alone: see `PartWeights`.
     event_taken : Out(1)
         A valued event entered the lanes (performance counter).
     fault : Out(1)
@@ -102,6 +108,11 @@ class Engine(wiring.Component):
                 "drain_job_end": Out(1),
                 "event_taken": Out(1),
                 "fault": Out(1),
+                **(
+                    {"drain_weight": Out(WEIGHT_BITS), "wrong_weights": Out(1)}
+                    if shape.fusion
+                    else {}
+                ),
             }
         )
 
@@ -120,9 +131,10 @@ class Engine(wiring.Component):
     def _feed(self, m: Module):
         """Rings, source, queue of rows and value reader; return the stream of events."""
         shape = self.shape
-        m.submodules.source = source = EventSource(shape)
-        m.submodules.queue = queue = Queue(row(shape.k_bits), shape.queue)
-        m.submodules.reader = reader = ValueReader(shape.k_bits)
+        m.submodules.source = source = (PartSource if shape.fusion else EventSource)(shape)
+        carried = carries_values(shape)
+        m.submodules.queue = queue = Queue(row(shape.k_bits, carried), shape.queue)
+        m.submodules.reader = reader = ValueReader(shape.k_bits, carried)
         m.d.comb += [
             source.start.eq(self.start),
             source.last_play.eq(self.last_play),
@@ -223,6 +235,14 @@ class Engine(wiring.Component):
             ]
             with m.If(reset_column):
                 m.d.sync += self.drain_column.eq(0)
+        if shape.fusion:
+            m.submodules.weights = weights = PartWeights(shape, stages)
+            m.d.comb += [
+                weights.part.eq(m.submodules.source.part),
+                weights.done.eq(self.drain_done & reset_column),
+                self.drain_weight.eq(weights.weight),
+                self.wrong_weights.eq(weights.wrong),
+            ]
         captured = Signal()
         m.d.sync += captured.eq(capture)
         with m.If(captured):

@@ -42,6 +42,8 @@ class EngineGroup(wiring.Component):
         Valued events taken in this cycle, over the group.
     fault : Out(1)
         Sticky: an engine met a bad block header.
+    wrong_weights : Out(1)
+        Sticky, with fusion alone: the weights of a block's parts did not sum to one.
     """
 
     def __init__(self, shape: ArrayShape) -> None:
@@ -62,6 +64,7 @@ class EngineGroup(wiring.Component):
                 "done": Out(1),
                 "events": Out(range(shape.group + 1)),
                 "fault": Out(1),
+                **({"wrong_weights": Out(1)} if shape.fusion else {}),
             }
         )
 
@@ -87,6 +90,7 @@ class EngineGroup(wiring.Component):
         blocked = []
         taken = []
         faults = []
+        wrong = []
         m.d.sync += [
             write.eq(self.weights.valid & self.weights.ready),
             write_data.eq(beat.data),
@@ -110,7 +114,8 @@ class EngineGroup(wiring.Component):
                 engine.drain_ask.eq(getattr(drain, f"ask_{e}")),
                 engine.drain_done.eq(getattr(drain, f"done_{e}")),
             ]
-            for name in ("full", "column", "first", "final", "job_end", "data"):
+            names = ("full", "column", "first", "final", "job_end", "data")
+            for name in (*names, "weight") if shape.fusion else names:
                 m.d.comb += getattr(drain, f"{name}_{e}").eq(getattr(engine, f"drain_{name}"))
             spaces += [engine.index_space, engine.values_space]
             held = Signal.like(engine.consumed, name=f"held{e}")
@@ -118,6 +123,8 @@ class EngineGroup(wiring.Component):
             blocked.append(held == shape.activation_tiles)
             taken.append(engine.event_taken)
             faults.append(engine.fault)
+            if shape.fusion:
+                wrong.append(engine.wrong_weights)
         padding = [1] * ((1 << len(beat.target)) - len(spaces))
         m.d.comb += [
             self.weights.ready.eq(Cat(*spaces, *padding).bit_select(beat.target, 1)),
@@ -126,6 +133,8 @@ class EngineGroup(wiring.Component):
             self.fault.eq(Cat(*faults).any()),
             self.done.eq(finished.all()),
         ]
+        if shape.fusion:
+            m.d.comb += self.wrong_weights.eq(Cat(*wrong).any())
         with m.If(self.start):
             m.d.sync += finished.eq(0)
         # One comparison each: a case over the number would be incomplete for odd groups, which

@@ -9,6 +9,7 @@ from .bitmap import BitmapDecoder
 from .block_runs import BlockRunsDecoder
 from .dense import DenseDecoder
 from .nm import StructuredNMDecoder
+from .raw import RawDecoder
 from .runlength import RunLengthDecoder
 
 __all__ = ["DECODERS", "BlockDecoder"]
@@ -19,4 +20,5 @@ DECODERS: dict[str, type[BlockDecoder]] = {
     "runlength": RunLengthDecoder,
     "nm": StructuredNMDecoder,
     "block": BlockRunsDecoder,
+    "raw": RawDecoder,
 }

@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.shape import ArrayShape
 
-from ..event import chunk, found_row
+from ..event import carries_values, chunk, found_row
 
 __all__ = ["BlockDecoder"]
 
@@ -39,7 +39,7 @@ class BlockDecoder(wiring.Component):
 
     def __init__(self, shape: ArrayShape) -> None:
         self.k_bits = k_bits = shape.k_bits
-        found = chunk(k_bits) if self.scanned else found_row(k_bits)
+        found = chunk(k_bits, carries_values(shape)) if self.scanned else found_row(k_bits)
         super().__init__(
             {
                 "enable": In(1),

@@ -24,6 +24,8 @@ class ChunkScanner(wiring.Component):
     Parameters
     ----------
     k_bits : int
+    carried : bool
+        Chunks may hold their values (`rtl_gen.event.carries_values`); a row takes its own along.
 
     Members
     -------
@@ -33,14 +35,15 @@ class ChunkScanner(wiring.Component):
         No chunk is inside.
     """
 
-    def __init__(self, k_bits: int) -> None:
+    def __init__(self, k_bits: int, carried: bool = False) -> None:
+        self._carried = carried
         self._held = data.StructLayout(
-            {"chunk": chunk(k_bits), "flags": data.StructLayout(column_flags())}
+            {"chunk": chunk(k_bits, carried), "flags": data.StructLayout(column_flags())}
         )
         super().__init__(
             {
                 "chunks": In(stream.Signature(self._held)),
-                "rows": Out(stream.Signature(row(k_bits))),
+                "rows": Out(stream.Signature(row(k_bits, carried))),
                 "empty": Out(1),
             }
         )
@@ -71,6 +74,11 @@ class ChunkScanner(wiring.Component):
             self.chunks.ready.eq(~waiting_valid | move),
             remaining.eq(Mux(move, waiting.chunk.mask, mask & (mask - 1))),
         ]
+        if self._carried:
+            m.d.comb += [
+                out.carried.eq(held.chunk.carried),
+                out.byte.eq(held.chunk.word.word_select(low[:3], 8)),
+            ]
         with m.If(self.chunks.ready):
             m.d.sync += [waiting_valid.eq(self.chunks.valid), waiting.eq(self.chunks.payload)]
         with m.If(move):
@@ -80,6 +88,11 @@ class ChunkScanner(wiring.Component):
                 held.chunk.last.eq(waiting.chunk.last),
                 held.flags.eq(waiting.flags),
             ]
+            if self._carried:
+                m.d.sync += [
+                    held.chunk.carried.eq(waiting.chunk.carried),
+                    held.chunk.word.eq(waiting.chunk.word),
+                ]
         with m.If(move | self.rows.ready):
             # Whether one row is left, and whether more are, is known before it is needed.
             m.d.sync += [

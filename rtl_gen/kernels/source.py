@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.kernels import KERNELS
 from golden.shape import ArrayShape
 
-from ..event import block_header, chunk, column_flags, found_row, row
+from ..event import block_header, carries_values, chunk, column_flags, found_row, row
 from . import DECODERS
 from .scanner import ChunkScanner
 
@@ -54,7 +54,7 @@ class EventSource(wiring.Component):
                 "hold": Out(1),
                 "rewind": Out(1),
                 "align": Out(1),
-                "rows": Out(stream.Signature(row(shape.k_bits))),
+                "rows": Out(stream.Signature(row(shape.k_bits, carries_values(shape)))),
                 "fault": Out(1),
             }
         )
@@ -122,7 +122,8 @@ class EventSource(wiring.Component):
     def _decode(self, m: Module, header, running, column_end, flags):
         """The decoders and, where one needs it, the scanner."""
         k_bits = self._shape.k_bits
-        chunks = stream.Signature(chunk(k_bits)).create()
+        carried = carries_values(self._shape)
+        chunks = stream.Signature(chunk(k_bits, carried)).create()
         direct = stream.Signature(found_row(k_bits)).create()
         decoders = {name: DECODERS[name](self._shape) for name in self._shape.kernels}
         seen: set[bool] = set()
@@ -161,7 +162,7 @@ class EventSource(wiring.Component):
                 direct.ready.eq(out.ready),
             ]
         if True in kinds:
-            m.submodules.scanner = scanner = ChunkScanner(k_bits)
+            m.submodules.scanner = scanner = ChunkScanner(k_bits, carried)
             m.d.comb += [
                 scanner.chunks.valid.eq(chunks.valid),
                 scanner.chunks.payload.chunk.eq(chunks.payload),

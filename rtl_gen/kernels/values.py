@@ -12,7 +12,8 @@ __all__ = ["ValueReader"]
 class ValueReader(wiring.Component):
     """Bytes of the value words, eight to a word, in the order of the rows.
 
-    Operation: a row that is ``valued`` takes the next byte; a close token passes alone.  At the
+    Operation: a row that is ``valued`` takes the next byte, unless it is ``carried`` and has its
+    own; a close token passes alone.  At the
     end of a segment the rest of the word is discarded and the ring rewound, if the segment is
     to be played again; between jobs the ring is aligned to a beat.
 
@@ -21,6 +22,8 @@ class ValueReader(wiring.Component):
     Parameters
     ----------
     k_bits : int
+    carried : bool
+        Rows may have their values with them (`rtl_gen.event.carries_values`).
 
     Members
     -------
@@ -33,16 +36,17 @@ class ValueReader(wiring.Component):
     events : Out(stream of `rtl_gen.event.event`)
     """
 
-    def __init__(self, k_bits: int) -> None:
+    def __init__(self, k_bits: int, carried: bool = False) -> None:
+        self._carried = carried
         super().__init__(
             {
                 "start": In(1),
-                "rows": In(stream.Signature(row(k_bits))),
+                "rows": In(stream.Signature(row(k_bits, carried))),
                 "values": In(stream.Signature(64)),
                 "hold": Out(1),
                 "rewind": Out(1),
                 "align": Out(1),
-                "events": Out(stream.Signature(event(k_bits))),
+                "events": Out(stream.Signature(event(k_bits, carried))),
             }
         )
 
@@ -54,8 +58,10 @@ class ValueReader(wiring.Component):
         take = Signal()
         closing = Signal()
         idle = Signal(init=1)
+        needs_byte = Signal()
         m.d.comb += [
-            self.events.valid.eq(self.rows.valid & (self.values.valid | ~found.valued)),
+            needs_byte.eq(found.valued & ~found.carried if self._carried else found.valued),
+            self.events.valid.eq(self.rows.valid & (self.values.valid | ~needs_byte)),
             take.eq(self.events.valid & self.events.ready),
             self.rows.ready.eq(take),
             closing.eq(found.last & found.segment_end),
@@ -65,11 +71,14 @@ class ValueReader(wiring.Component):
             self.rewind.eq(take & closing),
             self.align.eq(idle),
         ]
+        if self._carried:
+            with m.If(found.carried):
+                m.d.comb += out.value.eq(found.byte)
         with m.If(take):
-            m.d.sync += byte.eq(byte + found.valued)
+            m.d.sync += byte.eq(byte + needs_byte)
             # A segment ends at a whole word.
             m.d.comb += self.values.ready.eq(
-                Mux(closing, found.valued | byte.any(), found.valued & (byte == 7))
+                Mux(closing, needs_byte | byte.any(), needs_byte & (byte == 7))
             )
             with m.If(closing):
                 m.d.sync += byte.eq(0)

@@ -12,19 +12,24 @@ _STAGES = ("INPUTA", "INPUTB", "PIPELINE", "OUTPUT")
 class Ecp5Mac(LatticeMac):
     """One MULT18X18D per lane: input, pipeline and output register, then the accumulator.
 
+    A register in logic stands in front of them: block RAM (5.8 ns to its output) and multipliers
+    have columns of their own, and the way from one to the other needs a cycle.
+
     Packing both lanes into one 18x18 multiplier is possible, as the fields overlap by six bits
     that a 6x6 multiplication in look-up tables can restore, but it costs some 40 of them a pair;
     a second multiplier costs none.  Primitives: Lattice FPGA-TN-02205 (sysDSP), FPGA-TN-02012.
     """
 
-    latency_cycles = 4
+    latency_cycles = 5
     twin = "ECP5.v"
 
     def product(self, m: Module, lane: int, activation: Value, result: Signal) -> None:
-        a = Signal(signed(18), name=f"a{lane}")
-        b = Signal(signed(18), name=f"b{lane}")
+        a = Signal(18, name=f"a{lane}")
+        b = Signal(18, name=f"b{lane}")
         p = Signal(signed(36), name=f"p{lane}")
-        m.d.comb += [a.eq(activation), b.eq(self.weight.as_signed()), result.eq(p)]
+        m.d.comb += result.eq(p)
+        with m.If(self.enable):
+            m.d.sync += [a.eq(activation), b.eq(self.weight.as_signed())]
         ports: dict = {
             "i_SIGNEDA": Const(1),
             "i_SIGNEDB": Const(1),

@@ -93,11 +93,15 @@ class ReplayRing(wiring.Component):
             store.write_data.eq(self.write_data),
         ]
         beats = self._depth // self._beat_words
+        # Beats that are in use.  What the consumer decides does no more than enable the counter.
         level = Signal(pointer_bits - beat_bits)
+        freed = Signal()
         m.d.comb += [
-            level.eq(written - base[beat_bits:]),
+            freed.eq(consume & ~self.hold & base[:beat_bits].all()),
             self.space.eq(level < beats - 1),
         ]
+        with m.If(self.write_enable ^ freed):
+            m.d.sync += level.eq(level + Mux(self.write_enable, 1, -1))
         m.d.sync += [
             again.eq(self.rewind & self.hold),
             fetched.eq((fetch | (fetched & ~move)) & ~again),

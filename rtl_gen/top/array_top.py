@@ -159,12 +159,13 @@ class ArrayTop(wiring.Component):
         m.d.comb += [
             array.m_tiles.eq(m_tiles),
             array.start.eq(start),
-            halted.eq(errors[:3].any()),
+            halted.eq(errors[:3].any() | errors[4]),
         ]
         m.d.sync += [
             start.eq(0),
             clear.eq(0),
-            errors[:2].eq(errors[:2] | array.fault),
+            errors[:2].eq(errors[:2] | array.fault[:2]),
+            errors[4].eq(errors[4] | array.fault[2]),
             quiet.eq(quiet + 1),
         ]
         with m.If(~array.busy | moved):
@@ -208,7 +209,7 @@ class ArrayTop(wiring.Component):
             m.d.sync += watchdog.eq(new_data | (watchdog & ~mask))
         # A fault seen while the array is being reset belongs to the past.
         with m.If(clear):
-            m.d.sync += errors[:3].eq(0)
+            m.d.sync += [errors[:3].eq(0), errors[4].eq(0)]
 
         values = {
             "IDENTITY": Const(IDENTITY, 32),

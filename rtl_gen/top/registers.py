@@ -26,6 +26,13 @@ ERRORS = (
     ("long_tile", 1, 1, "An activation tile had more rows than the buffer; the rest was dropped."),
     ("watchdog", 2, 2, "Nothing moved for WATCHDOG cycles while busy."),
     ("bad_start", 3, 3, "Start while busy, or with M_TILES 0; the start was ignored."),
+    (
+        "fusion_weights",
+        4,
+        4,
+        "The weights of the parts of a block do not sum to 32768, nor are all of them 32768 in "
+        "exact mode; only in arrays built with fusion.",
+    ),
 )
 
 REGISTERS = (

@@ -1,0 +1,127 @@
+"""Highest clock after place and route with open tools: ECP5 (speed grade 6) and iCE40 UP5K.
+
+Placement is a random search, so each array is placed with several seeds; the best and the worst
+are shown, and the bars hold the worst.  The array is measured without the AXI bus around it.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flows import nextpnr
+from flows.bench.bars import Bar
+from flows.build import cache_folder
+from flows.generate import generate
+from flows.synth import read_manifest, synthesise
+from flows.synth_targets import TARGETS
+from rtl_gen.config import Derived, derive, load, parse
+
+__all__ = ["CASES", "SEEDS", "place", "run"]
+
+Progress = Callable[[str, int, int], None]
+
+SEEDS = (1, 2, 3)
+# name, target, engines (None: the preset's), clock to reach in MHz, seeds; routing all of edge
+# takes too long for more than one
+CASES = (
+    ("tiny", "ice40", None, 25.0, SEEDS),
+    ("edge, 2 engines", "ecp5", 2, 120.0, SEEDS),
+    ("edge", "ecp5", None, 120.0, SEEDS[:1]),
+)
+
+
+def _derived(name: str, engines: int | None) -> Derived:
+    """A preset, or ``edge`` with another number of engines."""
+    base = load(name.partition(",")[0])
+    if engines is None:
+        return derive(base)
+    raw = base.model_dump(mode="json")
+    columns = raw["schedule"]["tile"]["n"] // raw["schedule"]["unroll"]["n"]
+    raw["schedule"]["unroll"]["n"] = engines
+    raw["schedule"]["tile"]["n"] = columns * engines
+    return derive(parse(raw, "bench fmax"))
+
+
+def place(
+    derived: Derived, target: str, clock_mhz: float, seeds: Sequence[int], progress: Progress
+) -> dict[str, Any]:
+    """Synthesise once, place and route once per seed.
+
+    Returns:
+        The synthesis report's area, and ``fmax_mhz``, one figure per seed.
+    """
+    folder = cache_folder("synth")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        progress(f"{derived.name} on {target}", 0, len(seeds))
+        design = generate(derived, Path(scratch, "rtl"))
+        manifest = read_manifest(design)
+        out = Path(scratch, "synth")
+        report = synthesise(design, target, manifest.array, True, out=out, clock_mhz=clock_mhz)
+        runs = [report["pnr"]]
+        # Place and route leaves the netlist that it took, on iCE40 that of a shell with few pins.
+        netlist = out / "pnr" / "placed.json"
+        for number, seed in enumerate(seeds[1:], 1):
+            progress(f"{derived.name} on {target}", number, len(seeds))
+            runs.append(
+                nextpnr.place_and_route(
+                    netlist,
+                    target,
+                    device=TARGETS[target].device,
+                    freq_mhz=clock_mhz,
+                    out=out / f"pnr_{seed}",
+                    seed=seed,
+                )
+            )
+    area = {name: report[name] for name in ("lut", "ff", "dsp", "bram", "macs", "tool")}
+    return {
+        "target": target,
+        **area,
+        "device": report["pnr"]["device"],
+        "pnr_tool": report["pnr"]["tool"],
+        "seeds": [run["seed"] for run in runs],
+        "fmax_mhz": [run["fmax_mhz"] for run in runs],
+        "used": report["pnr"]["used"],
+        "config_hash": derived.config_hash,
+        "measured": True,
+    }
+
+
+def run(progress: Progress, cases: Sequence[tuple] = CASES) -> dict:
+    """Every case with every seed; minutes in all.
+
+    Args:
+        progress: called with (what, done, total).
+        cases: as `CASES`; the first seed of each must be 1.
+    """
+    figures, bars = [], []
+    for name, target, engines, clock_mhz, seeds in cases:
+        figure = place(_derived(name, engines), target, clock_mhz, seeds, progress)
+        figures.append({"name": name, "clock_mhz": clock_mhz, **figure})
+        bars.append(Bar(f"MHz, {name} on {target}, worst seed", min(figure["fmax_mhz"]), clock_mhz))
+    tools = ", ".join(sorted({f["pnr_tool"] for f in figures}))
+    return {
+        "title": f"Clock after place and route (measured, {figures[0]['tool']}, {tools})",
+        "header": (
+            *("array", "device", "MACs", "LUT", "FF", "DSP"),
+            *("seeds", "worst MHz", "best MHz", "bar"),
+        ),
+        "rows": [
+            (
+                f["name"],
+                f"{f['target']} {f['device']}",
+                f["macs"],
+                f["lut"],
+                f["ff"],
+                f["dsp"],
+                len(f["seeds"]),
+                f"{min(f['fmax_mhz']):.1f}",
+                f"{max(f['fmax_mhz']):.1f}",
+                f"{f['clock_mhz']:g}",
+            )
+            for f in figures
+        ],
+        "figures": figures,
+        "bars": [bar.report() for bar in bars],
+    }

@@ -1,0 +1,135 @@
+"""Blocks of several exact parts on the verilated array: the plain product, cycle for cycle."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.build import cache_folder
+from golden.choose import Part, Split
+from golden.cycles import count_cycles
+from golden.fuse.decompose import decompose
+from golden.fuse.fused import FusedMatrix
+from golden.kernels import KERNELS
+from golden.matmul import matmul
+from golden.plan import plan_matmul
+from golden.shape import ArrayShape
+from rtl_gen.emit import verilog
+from rtl_gen.top import ArrayTop
+from sim.verilator import ArrayDevice, build_library
+
+ALL = ("dense", "bitmap", "runlength", "nm", "block")
+SHAPES = {
+    "grouped": ArrayShape(
+        lanes=4, engines=4, group=2, k_tile=64, columns=8, activation_tiles=2, index_words=64,
+        value_words=64, queue=8, data_bits=64, kernels=ALL, mac="packed",
+    ),
+    "narrow": ArrayShape(
+        lanes=2, engines=3, group=3, k_tile=16, columns=1, activation_tiles=4, index_words=16,
+        value_words=16, queue=2, data_bits=64, kernels=("bitmap", "dense"), mac="split",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=sorted(SHAPES))
+def device(request: pytest.FixtureRequest) -> Iterator[ArrayDevice]:
+    shape = SHAPES[request.param]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "sparsefuse.v")
+        source.write_text(verilog(ArrayTop(shape, 0x5EED)))
+        library = build_library(shape, [source], cache_folder("verilator"))
+    with ArrayDevice(shape, library) as opened:
+        yield opened
+
+
+def masked(rng: np.random.Generator, depth: int, outputs: int) -> np.ndarray:
+    """Full runs of rows with a few values scattered around them, now and then one alone."""
+    w = rng.integers(1, 128, (depth, outputs)) * rng.choice([-1, 1], (depth, outputs))
+    runs = np.repeat(rng.random((depth // 8 + 1, outputs)) < rng.choice([0.0, 0.5]), 8, axis=0)
+    keep = runs[:depth] | (rng.random(w.shape) < rng.choice([0.0, 0.02, 0.05]))
+    return np.where(keep, w, 0).astype(np.int8)
+
+
+def random_split(rng: np.random.Generator, shape: ArrayShape) -> Split:
+    """One to four parts with random places and kernels that can hold them."""
+    kernels = [KERNELS[name].configured(shape) for name in shape.kernels]
+
+    def split(block: np.ndarray) -> list[Part]:
+        owner = rng.integers(0, int(rng.integers(1, 5)), block.shape)
+        parts = []
+        for number in range(owner.max() + 1):
+            part = np.where(owner == number, block, 0).astype(np.int8)
+            able = [kernel.name for kernel in kernels if kernel.accepts(part)]
+            parts.append((str(rng.choice(able)), part))
+        return parts
+
+    return split
+
+
+def run(device: ArrayDevice, a: np.ndarray, w: np.ndarray, split: Split | FusedMatrix, **how):
+    """One product on the RTL against the models; the numbers of parts of its blocks."""
+    plan = plan_matmul(device.shape, a, w, split=split, **how)
+    count = count_cycles(plan)
+    before = device.cycles, device.events
+    output = device.matmul(plan, a, limit=20_000)
+    case = f"A {a.shape}, W {w.shape}, {plan.kernel_blocks}, {how}"
+    np.testing.assert_array_equal(output, matmul(a, w), case)
+    assert (device.cycles - before[0], device.events - before[1]) == (
+        count.cycles,
+        count.events,
+    ), case
+    parts = Counter(np.concatenate([np.unique(s.tiles, return_counts=True)[1]
+                                    for s in plan.streams]).tolist())  # fmt: skip
+    return plan, parts
+
+
+def test_random_parts(device: ArrayDevice, rng: np.random.Generator):
+    shape = device.shape
+    seen: Counter[object] = Counter()
+    for number in range(60):
+        rows = int(rng.integers(1, rng.choice([2, shape.lanes + 1, 5 * shape.lanes])))
+        depth = int(rng.integers(1, rng.choice([17, shape.k_tile + 1, 4 * shape.k_tile])))
+        outputs = int(rng.integers(1, rng.choice([2, shape.engines + 1, 2 * shape.n_tile + 2])))
+        a = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
+        w = rng.integers(-128, 128, (depth, outputs)).astype(np.int8)
+        w[rng.random(w.shape) < rng.choice([0.0, 0.5, 0.9, 1.0])] = 0
+        k_split = "auto" if number % 3 == 0 else 1
+        plan, parts = run(device, a, w, random_split(rng, shape), k_split=k_split)
+        seen.update(parts)
+        seen.update({"k tiles": plan.k_tiles > 1, "segments": plan.segments > 1})
+        seen["replayed"] += plan.replay and plan.m_tiles > 1
+    assert all(seen[name] for name in (1, 2, 3, 4, "k tiles", "segments", "replayed")), seen
+
+
+def test_decomposition_as_the_strategy(device: ArrayDevice, rng: np.random.Generator):
+    shape = device.shape
+    seen: Counter[int] = Counter()
+    for objective in ("cycles", "product", "bytes", "bytes", "bytes") * 3:
+        depth = int(rng.integers(shape.k_tile // 2, 2 * shape.k_tile))
+        w = masked(rng, depth, int(rng.integers(1, 2 * shape.n_tile)))
+        a = rng.integers(-128, 128, (2 * shape.lanes + 1, depth)).astype(np.int8)
+
+        def split(block: np.ndarray, objective=objective) -> list[Part]:
+            return [(p.kernel, p.block) for p in decompose(block, shape, objective=objective)]
+
+        _, parts = run(device, a, w, split)
+        seen.update(parts)
+    # An array of two kernels that both hold anything has no use for a second part.
+    assert seen[1], seen
+    assert seen[2] or len(shape.kernels) == 2, seen
+
+
+def test_a_decomposed_matrix(device: ArrayDevice, rng: np.random.Generator):
+    shape = device.shape
+    w = masked(rng, 2 * shape.k_tile + 5, 3 * shape.engines)
+    w[::7] = 0
+    a = rng.integers(-128, 128, (shape.lanes + 1, len(w))).astype(np.int8)
+    owner = rng.integers(0, 3, w.shape)
+    parts = tuple(np.where(owner == number, w, 0).astype(np.int8) for number in range(3))
+    fused = FusedMatrix(parts, (1 << 15,) * 3, ("auto", "bitmap", "dense"))
+    for k_split in (1, "auto"):
+        run(device, a, fused.matrix, fused, k_split=k_split)
+    np.testing.assert_array_equal(fused.product(a), matmul(a, w))
