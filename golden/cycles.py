@@ -192,21 +192,11 @@ def _run(
                     if landing >= 0 and e == g * group + (landing >> 1):
                         rings[e, landing & 1].written += 1
                     continue
-                if engine.quiet:
-                    engine.quiet -= 1
-                    if done == e:
-                        engine.busy = False
-                        engine.full = False
-                        if engine.captured_end:
-                            engine.finished = True
-                            left -= 1
-                    if landing >= 0 and e == g * group + (landing >> 1):
-                        rings[e, landing & 1].written += 1
-                    continue
                 # A run of events that touches nothing but counters passes in one go: no column
                 # closes, no word moves in the rings, the queue keeps its level.
                 if (
-                    engine.closing == 0
+                    engine.quiet == 0
+                    and engine.closing == 0
                     and engine.byte < 6
                     and engine.front > 0
                     and not engine.front & _CARRIED
@@ -231,22 +221,24 @@ def _run(
                     else:
                         run = min(run, step_plain[engine.at])
                     if run > 1:
+                        engine.quiet = run
                         engine.byte += run
+                        events += run
                         if engine.held >= 0:
                             engine.held -= run
                         else:
                             engine.at += run
-                        engine.quiet = run - 1
-                        events += run
-                        if done == e:
-                            engine.busy = False
-                            engine.full = False
-                            if engine.captured_end:
-                                engine.finished = True
-                                left -= 1
-                        if landing >= 0 and e == g * group + (landing >> 1):
-                            rings[e, landing & 1].written += 1
-                        continue
+                if engine.quiet:
+                    engine.quiet -= 1
+                    if done == e:
+                        engine.busy = False
+                        engine.full = False
+                        if engine.captured_end:
+                            engine.finished = True
+                            left -= 1
+                    if landing >= 0 and e == g * group + (landing >> 1):
+                        rings[e, landing & 1].written += 1
+                    continue
                 # Lanes.
                 slot = engine.line_at
                 due = line[e, slot]
