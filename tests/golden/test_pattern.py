@@ -350,7 +350,9 @@ def test_buckets_keep_like_blocks_together(rng: np.random.Generator):
     fixed = {kind: fill(rng, masks(rng, *shape)[kind]) for kind in kinds}
     order = [str(kind) for kind in rng.permutation(np.repeat(kinds, 5))]
     buckets = Buckets(radius=0)
-    patterns = [analyse(fixed[kind]) for kind in order]
+    # Wide enough that no two kinds meet by chance.
+    parameters = PatternParameters(signature_bits=64)
+    patterns = [analyse(fixed[kind], parameters) for kind in order]
     numbers = [buckets.add(pattern) for pattern in patterns]
     # Numbered in the order of first use, one bucket for each kind of block.
     assert list(dict.fromkeys(numbers)) == list(range(len(kinds)))
