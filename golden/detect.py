@@ -51,9 +51,9 @@ def _refuse(field: str, rule: str, value: object) -> BadInput:
 
 def _integer(field: str, value: object, least: int, most: int) -> int:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not least <= value <= most:  # type: ignore[operator]
-        raise _refuse(field, f"be an integer, {least} to {most}", value)
-    return int(value)  # type: ignore[call-overload]
+    if whole and least <= int(value) <= most:
+        return int(value)
+    raise _refuse(field, f"be an integer, {least} to {most}", value)
 
 
 def check_detector(*, width: int, k_bits: int = 16, queue: int = 8, units: int = 1) -> None:

@@ -37,7 +37,7 @@ class Emission:
         if self.pending.setdefault(name, component) is not component:
             # Amaranth warns of components that are built but not elaborated; this one only
             # lends its ports.
-            component._MustUse__silence = True  # type: ignore[attr-defined]
+            cast(Any, component)._MustUse__silence = True
         ports: list[tuple[str, str, object]] = [
             ("i", "clk", ClockSignal()),
             ("i", "rst", ResetSignal()),

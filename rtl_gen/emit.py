@@ -6,11 +6,12 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
-from .distinct import Emission
+from .distinct import Distinct, Emission
 
 __all__ = ["convert"]
 
@@ -42,7 +43,7 @@ def convert(top: wiring.Component) -> dict[str, str]:
         RTLIL text by module name, children after their parents.
     """
     emission = Emission()
-    emission.pending[top.module_name] = top  # type: ignore[attr-defined]
+    emission.pending[cast(Distinct, top).module_name] = top
     texts: dict[str, str] = {}
     while remaining := [name for name in emission.pending if name not in texts]:
         name = remaining[0]

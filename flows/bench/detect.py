@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from amaranth.sim import Simulator
@@ -100,7 +101,7 @@ def _confirm(vectors: np.ndarray, width: int) -> int:
     seen: list[tuple] = []
     cycles = 0
 
-    async def bench(ctx) -> None:  # noqa: ANN001
+    async def bench(ctx: Any) -> None:
         nonlocal cycles
         index = 0
         ctx.set(dut.events.ready, 1)

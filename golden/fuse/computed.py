@@ -8,6 +8,7 @@ that differ in their tiles of tokens alone, so that loading and start-up cancel.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -112,7 +113,7 @@ def computed_table(
                     cycles, events, stored = _measure(kernel, np.concatenate(found, axis=1), array)
                 points.append(
                     Point(
-                        kernel=kernel,  # type: ignore[arg-type]
+                        kernel=cast(Any, kernel),
                         depth=depth,
                         columns=columns,
                         step=step,

@@ -103,7 +103,9 @@ def test_row_bounds_cover_all_rows(parts: int, rng: np.random.Generator):
     assert (np.diff(bounds) > 0).all()
     events = np.add.reduceat(np.count_nonzero(weights, axis=1), bounds[:-1])
     if parts == 2:
-        assert events[0] == pytest.approx(events[1], rel=0.25)
+        # A cut at a whole beat of 4 rows is at most 3 rows from the middle.
+        heaviest = np.count_nonzero(weights, axis=1).max()
+        assert abs(events[0] - events[1]) <= 2 * 3 * heaviest
 
 
 def test_the_model_states_its_speed():

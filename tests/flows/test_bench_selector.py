@@ -1,5 +1,7 @@
 """The selector's bench: its parts on small instances."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -40,7 +42,7 @@ def test_unlike_decisions_are_counted(wrong: tuple[int, ...], rng):
     blocks = [bench.mixed_block(rng, 64, 16) for _ in range(60)]
     others = bench.scrambled(table, rng)
     for used in (table, others):
-        played, unlike = bench.compare(Model(wrong), used, blocks)  # type: ignore[arg-type]
+        played, unlike = bench.compare(cast(Any, Model(wrong)), used, blocks)
         assert unlike == len(wrong)
         assert len(np.unique(played.choice.candidate)) > 1
     assert not np.array_equal(others.rom_image(), table.rom_image())

@@ -4,6 +4,7 @@ import json
 import math
 import zipfile
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -185,7 +186,7 @@ def test_bad_calls_are_refused(tiny):
     with pytest.raises(BadInput, match="must be a list of strings"):
         tiny.encode("one string")
     with pytest.raises(BadInput, match="must be a list of strings"):
-        tiny.encode([3])  # type: ignore[list-item]
+        tiny.encode(cast(Any, [3]))
     for layer in (-1, LAYERS):
         with pytest.raises(BadInput, match=f"must be in 0..1, but is {layer}"):
             tiny.activations(SENTENCES, layer)

@@ -81,10 +81,6 @@ def design(tmp_path: Path) -> Path:
     return write_design(tmp_path / "a design")
 
 
-def installed(target: str) -> bool:
-    return importlib.util.find_spec(f"yowasp_nextpnr_{target}") is not None
-
-
 @pytest.mark.parametrize(
     ("target", "dsp"),
     [
@@ -257,8 +253,6 @@ def test_table_uses_known_classes(target: str):
     ("target", "lanes", "low", "high"), [("ecp5", 16, 90, 400), ("ice40", 4, 15, 120)]
 )
 def test_place_and_route_reaches_a_clock(tmp_path: Path, target, lanes, low, high):
-    if not installed(target):
-        pytest.skip("needs the pnr extra")
     design = write_design(tmp_path / "design", lanes)
     report = synthesise(design, target, "mac_array", pnr=True, out=tmp_path / "out")
     placed = report["pnr"]

@@ -133,7 +133,10 @@ def test_pauses_on_both_sides(width: int, queue: int, rng: np.random.Generator):
     vectors = operand(rng, 10, 0.3)
     offer = rng.random(97) < rng.choice([0.3, 0.8])
     ready = rng.random(89) < rng.choice([0.3, 0.8])
-    run_unit(vectors, int(rng.integers(0, 129)), width, queue, offer, ready)
+    threshold = int(rng.integers(0, 129))
+    streams = run_unit(vectors, threshold, width, queue, offer, ready)
+    # Pauses change when the events come, and never to the better.
+    assert streams.cycles() >= unit_cycles(vectors, threshold, width=width, queue=queue).cycles
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -115,7 +115,7 @@ class InsideProof(Dsp48E2Mac):
         return m
 
 
-def prove(folder: Path, design: wiring.Component, free: Sequence[Signal] = ()) -> None:
+def assert_proved(folder: Path, design: wiring.Component, free: Sequence[Signal] = ()) -> None:
     """Induction over the assertions of ``design``; ``free`` are inputs besides its ports."""
     ports = [getattr(design, name) for name in design.signature.members]
     text = rtlil.convert(design, name="proof", ports=(*ports, *free), emit_src=False)
@@ -138,16 +138,16 @@ def prove(folder: Path, design: wiring.Component, free: Sequence[Signal] = ()) -
 
 @pytest.mark.parametrize(("shift", "bits"), [(16, 4), (16, 12), (18, 2), (18, 10), (26, 2)])
 def test_the_counter_is_exact_forever(tmp_path: Path, shift: int, bits: int):
-    prove(tmp_path, Proof(shift, bits, 1 << (shift - 2)))
+    assert_proved(tmp_path, Proof(shift, bits, 1 << (shift - 2)))
 
 
 def test_a_larger_product_refutes_it(tmp_path: Path):
     # One more than a quarter of the field's range, and the counter misses wraps.
     with pytest.raises(CheckFailed):
-        prove(tmp_path, Proof(16, 4, (1 << 14) + 1))
+        assert_proved(tmp_path, Proof(16, 4, (1 << 14) + 1))
 
 
 @pytest.mark.parametrize("acc_bits", [20, 24])
 def test_the_count_inside_a_slice_is_exact_forever(tmp_path: Path, acc_bits: int):
     design = InsideProof(acc_bits)
-    prove(tmp_path, design, (design.lower, design.upper))
+    assert_proved(tmp_path, design, (design.lower, design.upper))

@@ -158,7 +158,10 @@ def test_patterns(name: str, stalls: bool, rng: np.random.Generator):
     parameters = PARAMETERS[name]
     share = 1.0 if not stalls else 0.6
     chosen = blocks(rng, parameters)[: 12 if stalls else 24]
-    run(parameters, chosen, lambda: rng.random() < share, lambda: rng.random() < share)
+    accepted, offered, _ = run(
+        parameters, chosen, lambda: rng.random() < share, lambda: rng.random() < share
+    )
+    assert len(accepted) == len(offered) == len(chosen)
 
 
 def test_latency_and_no_bubble(rng: np.random.Generator):

@@ -1,25 +1,20 @@
 """The verilated array against the golden product and, cycle for cycle, the cycle model."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flows.build import cache_folder
-from flows.generate import PRIMITIVES
 from golden.cycles import CycleCount, count_cycles
 from golden.errors import CheckFailed
 from golden.kernels import KERNELS
 from golden.matmul import matmul
 from golden.plan import Plan, plan_matmul
 from golden.shape import ArrayShape
-from rtl_gen.emit import verilog
-from rtl_gen.top import ArrayTop
-from sim.verilator import ArrayDevice, build_library
+from sim.verilator import ArrayDevice
+from tests.sim.opened import opened_device
 
 ALL = tuple(KERNELS)
 SHAPES = {
@@ -44,21 +39,11 @@ SHAPES = {
 @pytest.fixture(scope="module", params=sorted(SHAPES))
 def device(request: pytest.FixtureRequest) -> Iterator[ArrayDevice]:
     shape = SHAPES[request.param]
-    with tempfile.TemporaryDirectory() as folder:
-        sources = [Path(folder, "sparsefuse.v")]
-        sources[0].write_text(verilog(ArrayTop(shape, 0x5EED)))
-        if shape.mac in PRIMITIVES:
-            name = PRIMITIVES[shape.mac]
-            sources.append(Path(folder, name))
-            sources[1].write_text(
-                files("rtl_gen.mac").joinpath("primitives", name).read_text("utf-8")
-            )
-        library = build_library(shape, sources, cache_folder("verilator"))
-    with ArrayDevice(shape, library) as opened:
+    with opened_device(shape) as opened:
         yield opened
 
 
-def compare(device: ArrayDevice, a: np.ndarray, w: np.ndarray, kernel: str) -> CycleCount:
+def assert_as_models(device: ArrayDevice, a: np.ndarray, w: np.ndarray, kernel: str) -> CycleCount:
     """One product on the RTL; its output, cycles and events must be the models'."""
     plan = plan_matmul(device.shape, a, w, kernel)
     count = count_cycles(plan)
@@ -97,7 +82,7 @@ def test_random_products(device: ArrayDevice, rng: np.random.Generator):
         w[:, rng.random(outputs) < rng.choice([0.0, 0.5])] = 0
         w = fitting(shape, kernel, w)
         plan = plan_matmul(shape, a, w, kernel)
-        compare(device, a, w, kernel)
+        assert_as_models(device, a, w, kernel)
         seen.update(
             name
             for name, hit in {
@@ -127,7 +112,7 @@ def test_small_and_prime_sizes(
     a = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
     w = rng.integers(-128, 128, (depth, outputs)).astype(np.int8)
     for kernel in device.shape.kernels:
-        compare(device, a, fitting(device.shape, kernel, w), kernel)
+        assert_as_models(device, a, fitting(device.shape, kernel, w), kernel)
 
 
 def test_extremes(device: ArrayDevice):
@@ -137,11 +122,11 @@ def test_extremes(device: ArrayDevice):
     w = np.full(size[1:], -128, np.int8)
     for kernel in shape.kernels:
         held = fitting(shape, kernel, w)
-        compare(device, a, held, kernel)
+        assert_as_models(device, a, held, kernel)
         opposed = a.copy()
         opposed[:, ::2] = 127
-        compare(device, opposed, held, kernel)
-        compare(device, np.full_like(a, 127), held, kernel)
+        assert_as_models(device, opposed, held, kernel)
+        assert_as_models(device, np.full_like(a, 127), held, kernel)
 
 
 def test_all_zero_and_one_non_zero(device: ArrayDevice, rng: np.random.Generator):
@@ -150,13 +135,13 @@ def test_all_zero_and_one_non_zero(device: ArrayDevice, rng: np.random.Generator
     a = rng.integers(-128, 128, size[:2]).astype(np.int8)
     w = np.zeros(size[1:], np.int8)
     for kernel in shape.kernels:
-        count = compare(device, a, w, kernel)
+        count = assert_as_models(device, a, w, kernel)
         if kernel in ("bitmap", "runlength"):
             assert count.events == 0
         for row, column in ((0, 0), (size[1] - 1, size[2] - 1), (shape.k_tile, 1)):
             one = w.copy()
             one[row, column] = -128
-            compare(device, a, one, kernel)
+            assert_as_models(device, a, one, kernel)
 
 
 def test_short_segments_replayed_often(device: ArrayDevice, rng: np.random.Generator):
@@ -167,21 +152,21 @@ def test_short_segments_replayed_often(device: ArrayDevice, rng: np.random.Gener
             a = rng.integers(-128, 128, (tiles * shape.lanes, depth)).astype(np.int8)
             w = rng.integers(1, 128, (depth, shape.engines + 1)).astype(np.int8)
             for kernel in shape.kernels:
-                compare(device, a, fitting(shape, kernel, w), kernel)
+                assert_as_models(device, a, fitting(shape, kernel, w), kernel)
 
 
 def test_more_tiles_of_tokens_than_a_job_holds(device: ArrayDevice, rng: np.random.Generator):
     shape = device.shape
     a = rng.integers(-128, 128, (257 * shape.lanes - 1, 3)).astype(np.int8)
     w = rng.integers(-128, 128, (3, 2)).astype(np.int8)
-    compare(device, a, w, "bitmap")
+    assert_as_models(device, a, w, "bitmap")
 
 
 def test_auto_and_repeatability(device: ArrayDevice, rng: np.random.Generator):
     a = rng.integers(-128, 128, (9, 50)).astype(np.int8)
     w = rng.integers(-128, 128, (50, 9)).astype(np.int8)
     # The same job twice: no state of the first may reach the second.
-    assert compare(device, a, w, "auto") == compare(device, a, w, "auto")
+    assert assert_as_models(device, a, w, "auto") == assert_as_models(device, a, w, "auto")
 
 
 def test_a_wrong_activation_is_noticed(device: ArrayDevice, rng: np.random.Generator):

@@ -73,7 +73,7 @@ def test_all_benches_pass_on_verilator(tmp_path, monkeypatch, cache, seed):
     reason="Icarus Verilog is not installed (Debian: apt install iverilog)",
 )
 def test_all_benches_pass_on_icarus(tmp_path, monkeypatch, cache, seed):
-    _run_command(tmp_path, monkeypatch, "icarus", seed)
+    assert _run_command(tmp_path, monkeypatch, "icarus", seed)["passed"]
 
 
 def test_every_kernel_passes_its_benches(tmp_path, monkeypatch, cache, seed):
@@ -90,7 +90,8 @@ def test_other_patterns_of_n_in_m_pass(tmp_path, monkeypatch, cache, seed, n, m)
     config["schedule"] |= {"kernels": ["nm"], "formats": {"nm": {"n": n, "m": m}}}
     path = tmp_path / "nm.yaml"
     path.write_text(yaml.safe_dump(config))
-    _run_command(tmp_path, monkeypatch, "verilator", seed, str(path), ("formats",))
+    report = _run_command(tmp_path, monkeypatch, "verilator", seed, str(path), ("formats",))
+    assert "structures/kernel=nm" in {test["test"] for test in report["tests"]}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -1,6 +1,5 @@
 """Mixed-scale fusion on the verilated array: sums, rounding, weights, cycles, errors."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.build import cache_folder
 from golden.block import BlockHeader
 from golden.cycles import DRAIN_LATENCY, count_cycles
 from golden.errors import CheckFailed
@@ -20,9 +18,8 @@ from golden.fuse.scales import mixed_scale
 from golden.matmul import matmul
 from golden.plan import Plan, plan_matmul
 from golden.shape import ArrayShape
-from rtl_gen.emit import verilog
-from rtl_gen.top import ArrayTop
-from sim.verilator import ArrayDevice, build_library
+from sim.verilator import ArrayDevice
+from tests.sim.opened import opened_device
 
 SHAPES = {
     # Groups of two, two words to a column.
@@ -43,11 +40,7 @@ SHAPES = {
 @pytest.fixture(scope="module", params=sorted(SHAPES))
 def device(request: pytest.FixtureRequest) -> Iterator[ArrayDevice]:
     shape = SHAPES[request.param]
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "sparsefuse.v")
-        source.write_text(verilog(ArrayTop(shape, 0x5EED)))
-        library = build_library(shape, [source], cache_folder("verilator"))
-    with ArrayDevice(shape, library) as opened:
+    with opened_device(shape) as opened:
         yield opened
 
 

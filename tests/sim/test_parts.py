@@ -1,14 +1,11 @@
 """Blocks of several exact parts on the verilated array: the plain product, cycle for cycle."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flows.build import cache_folder
 from golden.choose import Part, Split
 from golden.cycles import count_cycles
 from golden.fuse.decompose import decompose
@@ -17,9 +14,8 @@ from golden.kernels import KERNELS
 from golden.matmul import matmul
 from golden.plan import plan_matmul
 from golden.shape import ArrayShape
-from rtl_gen.emit import verilog
-from rtl_gen.top import ArrayTop
-from sim.verilator import ArrayDevice, build_library
+from sim.verilator import ArrayDevice
+from tests.sim.opened import opened_device
 
 ALL = ("dense", "bitmap", "runlength", "nm", "block")
 SHAPES = {
@@ -37,11 +33,7 @@ SHAPES = {
 @pytest.fixture(scope="module", params=sorted(SHAPES))
 def device(request: pytest.FixtureRequest) -> Iterator[ArrayDevice]:
     shape = SHAPES[request.param]
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "sparsefuse.v")
-        source.write_text(verilog(ArrayTop(shape, 0x5EED)))
-        library = build_library(shape, [source], cache_folder("verilator"))
-    with ArrayDevice(shape, library) as opened:
+    with opened_device(shape) as opened:
         yield opened
 
 

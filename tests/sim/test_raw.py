@@ -1,21 +1,17 @@
 """Raw blocks among blocks of other kernels on the RTL: bytes from two places in one stream."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flows.build import cache_folder
 from golden.cycles import count_cycles
 from golden.kernels import KERNELS
 from golden.matmul import matmul
 from golden.plan import plan_matmul
 from golden.shape import ArrayShape
-from rtl_gen.emit import verilog
-from rtl_gen.top import ArrayTop
-from sim.verilator import ArrayDevice, build_library
+from sim.verilator import ArrayDevice
+from tests.sim.opened import opened_device
 
 SHAPE = ArrayShape(
     lanes=4, engines=4, group=2, k_tile=64, columns=8, activation_tiles=2, index_words=64,
@@ -25,11 +21,7 @@ SHAPE = ArrayShape(
 
 @pytest.fixture(scope="module")
 def device() -> Iterator[ArrayDevice]:
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "sparsefuse.v")
-        source.write_text(verilog(ArrayTop(SHAPE, 0x5EED)))
-        library = build_library(SHAPE, [source], cache_folder("verilator"))
-    with ArrayDevice(SHAPE, library) as opened:
+    with opened_device(SHAPE) as opened:
         yield opened
 
 
