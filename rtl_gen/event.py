@@ -75,6 +75,6 @@ def row(k_bits: int, carried: bool = False) -> data.StructLayout:
     return data.StructLayout({"k": k_bits, "valued": 1, "last": 1, **column_flags(), **values})
 
 
-def event(k_bits: int, carried: bool = False) -> data.StructLayout:
-    """One event: ``value`` meets row ``row.k`` of the activation tile in all lanes."""
-    return data.StructLayout({"row": row(k_bits, carried), "value": 8})
+def event(k_bits: int) -> data.StructLayout:
+    """One event: ``value`` meets row ``k`` of the activation tile in all lanes."""
+    return data.StructLayout({"k": k_bits, "valued": 1, "last": 1, **marks(), "value": 8})

@@ -40,7 +40,8 @@ class Engine(wiring.Component):
     copied into capture registers and drained from there while the next column runs; the lanes
     stop only if the drain has not fetched the previous column yet.
 
-    Latency: 1 + mac latency cycles from the event to its sum, one more to the capture.
+    Latency: `ValueReader`'s and 1 + mac latency cycles from the row to its sum, one more to the
+    capture.
 
     Parameters
     ----------
@@ -123,53 +124,60 @@ class Engine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        events = self._feed(m)
         enable = Signal()
-        self._lanes(m, platform, events, enable)
+        self._lanes(m, platform, self._feed(m, enable), enable)
         return m
 
-    def _feed(self, m: Module):
-        """Rings, source, queue of rows and value reader; return the stream of events."""
+    def _feed(self, m: Module, enable: Signal) -> ValueReader:
+        """Ring, source, queue of rows and value reader; events leave the latter."""
         shape = self.shape
         m.submodules.source = source = (PartSource if shape.fusion else EventSource)(shape)
+        m.submodules.index_ring = ring = ReplayRing(
+            depth=shape.index_words, beat_words=shape.words_per_beat
+        )
         carried = carries_values(shape)
         m.submodules.queue = queue = Queue(row(shape.k_bits, carried), shape.queue)
-        m.submodules.reader = reader = ValueReader(shape.k_bits, carried)
+        m.submodules.reader = reader = ValueReader(
+            shape.k_bits,
+            depth=shape.value_words,
+            beat_words=shape.words_per_beat,
+            carried=carried,
+        )
+        # Tiles whose rows were taken; a tile is free again when they have been multiplied.
+        taken = Signal.like(self.consumed)
+        head = reader.rows.payload
+        m.d.sync += taken.eq(
+            taken + (reader.rows.valid & reader.rows.ready & head.last & head.tile_end)
+        )
         m.d.comb += [
             source.start.eq(self.start),
             source.last_play.eq(self.last_play),
+            ring.write_enable.eq(self.write_enable & ~self.write_values),
+            ring.write_data.eq(self.write_data),
+            ring.hold.eq(source.hold),
+            ring.rewind.eq(source.rewind),
+            ring.align.eq(source.align),
             reader.start.eq(self.start),
+            reader.enable.eq(enable),
+            reader.rows_open.eq(self.loaded != taken),
+            reader.write_enable.eq(self.write_enable & self.write_values),
+            reader.write_data.eq(self.write_data),
+            self.index_space.eq(ring.space),
+            self.values_space.eq(reader.space),
             self.fault.eq(source.fault),
         ]
+        wiring.connect(m, ring.words, source.index)
         wiring.connect(m, source.rows, queue.write)
         wiring.connect(m, queue.read, reader.rows)
-        for name, depth, selected, player, words in (
-            ("index", shape.index_words, ~self.write_values, source, source.index),
-            ("values", shape.value_words, self.write_values, reader, reader.values),
-        ):
-            ring = ReplayRing(depth=depth, beat_words=shape.words_per_beat)
-            m.submodules[f"{name}_ring"] = ring
-            wiring.connect(m, ring.words, words)
-            m.d.comb += [
-                ring.write_enable.eq(self.write_enable & selected),
-                ring.write_data.eq(self.write_data),
-                ring.hold.eq(player.hold),
-                ring.rewind.eq(player.rewind),
-                ring.align.eq(player.align),
-                getattr(self, f"{name}_space").eq(ring.space),
-            ]
-        return reader.events
+        return reader
 
-    def _lanes(self, m: Module, platform, events, enable: Signal) -> None:
+    def _lanes(self, m: Module, platform, reader: ValueReader, enable: Signal) -> None:
         """Tile memory, multipliers, capture and drain hand-over."""
         shape = self.shape
-        head = events.payload.row
+        head = reader.events
         take = Signal()
-        present = Signal()
         m.d.comb += [
-            present.eq(self.loaded != self.consumed),
-            events.ready.eq(present & enable),
-            take.eq(events.valid & events.ready),
+            take.eq(reader.valid & enable),
             self.event_taken.eq(take & head.valued),
         ]
         m.d.sync += self.consumed.eq(self.consumed + (take & head.last & head.tile_end))
@@ -197,7 +205,7 @@ class Engine(wiring.Component):
         carried = data.StructLayout({"last": 1, **marks()})
         line = [Signal(carried, name=f"marks{i}") for i in range(stages)]
         with m.If(enable):
-            m.d.sync += [valid.eq(take), weight.eq(events.payload.value), load.eq(opening)]
+            m.d.sync += [valid.eq(take), weight.eq(head.value), load.eq(opening)]
             with m.If(take):
                 m.d.sync += opening.eq(head.last)
             m.d.sync += [
@@ -236,7 +244,7 @@ class Engine(wiring.Component):
             with m.If(reset_column):
                 m.d.sync += self.drain_column.eq(0)
         if shape.fusion:
-            m.submodules.weights = weights = PartWeights(shape, stages)
+            m.submodules.weights = weights = PartWeights(shape, reader.latency_cycles + stages)
             m.d.comb += [
                 weights.part.eq(m.submodules.source.part),
                 weights.done.eq(self.drain_done & reset_column),

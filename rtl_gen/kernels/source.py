@@ -116,8 +116,9 @@ class EventSource(wiring.Component):
             m.d.comb += self.rewind.eq(header.segment_end)
             with m.If(header.segment_end):
                 m.d.sync += replay.eq(replay + 1)
-                with m.If(last_play):
-                    m.d.sync += [replay.eq(0), idle.eq(header.job_end)]
+        # The reset stands alone, so that synthesis gives it to the registers' own reset.
+        with m.If(block_end & header.segment_end & last_play):
+            m.d.sync += [replay.eq(0), idle.eq(header.job_end)]
 
     def _decode(self, m: Module, header, running, column_end, flags):
         """The decoders and, where one needs it, the scanner."""

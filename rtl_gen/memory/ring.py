@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .fill import beat_counter
 from .two_width import TwoWidthMemory
 
 __all__ = ["ReplayRing"]
@@ -65,21 +66,22 @@ class ReplayRing(wiring.Component):
         m.submodules.store = store = TwoWidthMemory(
             read_bits=WORD, write_bits=WORD * self._beat_words, depth=self._depth
         )
-        written = Signal(pointer_bits - beat_bits)
-        # First word that may be played again, and the next word to fetch.
+        # First word that may be played again, the one behind the head, the next one to fetch.
         base = Signal(pointer_bits)
+        behind = Signal(pointer_bits)
         following = Signal(pointer_bits)
+        written = beat_counter(m, self.write_enable, base[beat_bits:], self.space)
         fetch = Signal()
         fetched = Signal()
         move = Signal()
         present = Signal()
-        word = Signal(WORD)
+        word = Signal(WORD, reset_less=True)
         consume = Signal()
         again = Signal()
 
         misaligned = Signal()
         if beat_bits:
-            m.d.comb += misaligned.eq(self.align & base[:beat_bits].any())
+            m.d.comb += misaligned.eq(self.align & (behind[:beat_bits] != 1))
         m.d.comb += [
             self.words.valid.eq(present & ~self.align & ~again),
             self.words.payload.eq(word),
@@ -92,26 +94,15 @@ class ReplayRing(wiring.Component):
             store.write_address.eq(written),
             store.write_data.eq(self.write_data),
         ]
-        beats = self._depth // self._beat_words
-        # Beats that are in use.  What the consumer decides does no more than enable the counter.
-        level = Signal(pointer_bits - beat_bits)
-        freed = Signal()
-        m.d.comb += [
-            freed.eq(consume & ~self.hold & base[:beat_bits].all()),
-            self.space.eq(level < beats - 1),
-        ]
-        with m.If(self.write_enable ^ freed):
-            m.d.sync += level.eq(level + Mux(self.write_enable, 1, -1))
         m.d.sync += [
             again.eq(self.rewind & self.hold),
             fetched.eq((fetch | (fetched & ~move)) & ~again),
             present.eq((move | (present & ~consume)) & ~again),
-            written.eq(written + self.write_enable),
         ]
         with m.If(consume & ~self.hold):
-            m.d.sync += base.eq(base + 1)
+            m.d.sync += base.eq(behind)
         with m.If(fetch | again):
             m.d.sync += following.eq(Mux(again, base, following) + ~again)
         with m.If(move):
-            m.d.sync += word.eq(store.read_data)
+            m.d.sync += [word.eq(store.read_data), behind.eq(following)]
         return m

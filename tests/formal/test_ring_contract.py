@@ -13,18 +13,20 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from rtl_gen.memory import ReplayRing
+from rtl_gen.memory.fill import beat_counter
 from tests.formal.prover import assert_broken, assert_proved, mutated, opened, settled
 
 DEPTH, BEAT_WORDS, WORD = 8, 2, 8
 """Words pass unchanged: narrow ones prove the same in less time."""
 BEATS = DEPTH // BEAT_WORDS
 MUTANTS = {
-    "accepts one beat too many": ("level < beats - 1", "level < beats"),
+    "frees a beat too early": ("base[beat_bits:], self.space", "base[beat_bits:] + 1, self.space"),
     "rewinds one word too far": ("Mux(again, base, following) + ~again",
                                  "Mux(again, base, following) + 1"),
     "keeps what was fetched ahead": ("(move | (present & ~consume)) & ~again",
                                      "move | (present & ~consume)"),
     "frees a held word": ("consume & ~self.hold", "consume"),
+    "forgets where the head is": ("behind.eq(following)", "behind.eq(behind)"),
     "reads what is not written": ("(following[beat_bits:] != written)", "self.hold | 1"),
 }  # fmt: skip
 
@@ -49,7 +51,7 @@ class Contract(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.ring = ring = self._kind(depth=DEPTH, beat_words=BEAT_WORDS)
-        inside = opened(ring)
+        inside = opened(ring, beat_counter)
         store = opened(inside.store)
         bits = len(inside.base)
         written, reader = Signal(bits), Signal(bits)
@@ -133,10 +135,8 @@ class Contract(wiring.Component):
         m.d.comb += [
             place.addr.eq(number[: len(place.addr)]),
             Assert(Cat(Const(0, bits - len(inside.written)), inside.written) == written),
-            Assert(
-                inside.level
-                == (inside.written - base[(BEAT_WORDS - 1).bit_length() :])[: len(inside.level)]
-            ),
+            Assert(inside.beat_after == (inside.written + 1)[: len(inside.written)]),
+            Assert(~present | again | (inside.behind == (reader + 1)[:bits])),
             Assert(hold_before | (reader == base)),
             Assert(read <= inside_words),
             Assert(~alive | (tagged & (mine < inside_words))),

@@ -5,6 +5,13 @@ import pytest
 
 from golden.errors import BadInput
 from golden.kernels import CHUNK, KERNELS, Kernel
+from golden.kernels.bitmap import Bitmap
+from golden.kernels.block_runs import BlockRuns
+from golden.kernels.dense import Dense
+from golden.kernels.nm import StructuredNM
+from golden.kernels.raw import Raw
+from golden.kernels.runlength import RunLength
+from golden.shape import most_index_words
 
 DEPTHS = (1, 2, 15, 16, 17, 63, 64, 65, 100, 128, 130, 256)
 
@@ -160,3 +167,27 @@ def test_structured_kernel_refuses_what_it_cannot_hold():
     assert not kernel.accepts(block)
     with pytest.raises(BadInput, match="nm"):
         kernel.encode(block)
+
+
+@pytest.mark.parametrize("depth", [16, 64, 100, 256])
+def test_no_column_takes_more_index_words_than_the_rings_are_made_for(depth: int, rng):
+    for gap_bits, nm, rows in ((3, (2, 4), 8), (4, (1, 2), 1), (6, (4, 8), 16), (8, (11, 16), 2)):
+        made = {
+            "dense": Dense(),
+            "bitmap": Bitmap(),
+            "runlength": RunLength(gap_bits),
+            "nm": StructuredNM(*nm),
+            "block": BlockRuns(rows),
+            "raw": Raw(),
+        }
+        assert set(made) == set(KERNELS)
+        for name, kernel in made.items():
+            most = most_index_words(name, depth, gap_bits, nm, rows)
+            for zeros in (0.0, 0.3, 0.9, 1.0):
+                block = rng.integers(1, 128, (depth, 1)).astype(np.int8)
+                block[rng.random(block.shape) < zeros] = 0
+                if name == "nm":
+                    block[np.arange(depth) % nm[1] >= nm[0]] = 0
+                assert len(kernel.encode(block)[0]) <= most
+                # The densest column takes as many.
+                assert zeros or len(kernel.encode(block)[0]) == most

@@ -35,12 +35,14 @@ def random_shape(rng: np.random.Generator, number: int) -> ArrayShape:
 
     group = one_of(1, 1, 2, 3)
     k_tile, data_bits = one_of(16, 32, 64, 128), one_of(64, 64, 128)
-    index, values = (
-        1 << (least - 1).bit_length() + one_of(0, 0, 1)
-        for least in minimum_ring_words(k_tile, data_bits)
-    )
     extra = rng.permutation(NAMES)[: rng.integers(0, len(NAMES))]
     nm_m = one_of(2, 4, 8, 16)
+    kernels = tuple(dict.fromkeys([NAMES[number % len(NAMES)], *map(str, extra)]))
+    gap_bits, nm_n, rows = one_of(3, 4, 5, 6, 8), int(rng.integers(1, nm_m)), one_of(1, 2, 4, 8, 16)
+    index, values = (
+        1 << (least - 1).bit_length() + one_of(0, 0, 1)
+        for least in minimum_ring_words(k_tile, data_bits, kernels, gap_bits, (nm_n, nm_m), rows)
+    )
     return ArrayShape(
         lanes=one_of(2, 2, 4, 8),
         engines=group * one_of(1, 2),
@@ -52,12 +54,12 @@ def random_shape(rng: np.random.Generator, number: int) -> ArrayShape:
         value_words=values,
         queue=one_of(2, 4, 8),
         data_bits=data_bits,
-        kernels=tuple(dict.fromkeys([NAMES[number % len(NAMES)], *map(str, extra)])),
+        kernels=kernels,
         mac=MAC_KINDS[number],
-        gap_bits=one_of(3, 4, 5, 6, 8),
-        nm_n=int(rng.integers(1, nm_m)),
+        gap_bits=gap_bits,
+        nm_n=nm_n,
         nm_m=nm_m,
-        block_rows=one_of(1, 2, 4, 8, 16),
+        block_rows=rows,
     )
 
 
