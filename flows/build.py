@@ -32,5 +32,11 @@ def open_device(
         generated = generate(derived, Path(folder, "rtl"))
         manifest = json.loads((generated / MANIFEST).read_text())
         sources = simulation_sources(generated, manifest)
-        library = build_library(derived.shape, sources, cache_folder("verilator"), progress)
+        library = build_library(
+            derived.shape,
+            sources,
+            cache_folder("verilator"),
+            progress,
+            selector=derived.selector is not None,
+        )
     return ArrayDevice(derived.shape, library)

@@ -11,7 +11,7 @@ from rtl_gen.config import Derived
 from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top import ArrayTop
-from rtl_gen.top.describe import c_header, register_markdown
+from rtl_gen.top.describe import c_header, describe_selector, register_markdown
 
 __all__ = ["MANIFEST", "PRIMITIVES", "generate", "simulation_sources"]
 
@@ -38,7 +38,8 @@ def generate(derived: Derived, out: Path) -> Path:
         OSError: it can't be written; nothing is left half-written.
     """
     shape = derived.shape
-    top = ArrayTop(shape, int(derived.config_hash[:8], 16))
+    selector = derived.selector
+    top = ArrayTop(shape, int(derived.config_hash[:8], 16), selector)
     text = verilog(top)
     with atomic_folder(out) as folder:
         write_text(folder / "sparsefuse.v", text)
@@ -52,8 +53,8 @@ def generate(derived: Derived, out: Path) -> Path:
         constraints = render(derived, derived.technology)
         for name, content in constraints.items():
             write_text(folder / name, content)
-        write_text(folder / "registers.md", register_markdown())
-        write_text(folder / "sparsefuse_registers.h", c_header())
+        write_text(folder / "registers.md", register_markdown(selector is not None))
+        write_text(folder / "sparsefuse_registers.h", c_header(selector is not None))
         write_text(folder / "files.f", "".join(f"{name}\n" for name in sources + models))
         write_json(
             folder / MANIFEST,
@@ -69,6 +70,7 @@ def generate(derived: Derived, out: Path) -> Path:
                 "constraints": sorted(constraints),
                 "macs": shape.multipliers,
                 "shape": asdict(shape),
+                "selector": None if selector is None else describe_selector(selector),
                 "config": derived.config.model_dump(mode="json"),
                 "config_hash": derived.config_hash,
                 "device": derived.device.name,

@@ -17,6 +17,7 @@ __all__ = [
     "ArrayShape",
     "is_power_of_two",
     "minimum_ring_words",
+    "most_index_words",
 ]
 
 KERNELS = ("dense", "bitmap", "runlength", "nm", "block")
@@ -38,21 +39,44 @@ def is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
+def most_index_words(
+    kernel: str, k_tile: int, gap_bits: int = 4, nm: tuple[int, int] = (2, 4), block_rows: int = 8
+) -> int:
+    """Index words of one column of ``k_tile`` rows in a kernel, without header, at the worst.
+
+    Each row is then a non-zero; see the layouts in `golden.kernels`.
+    """
+    n, m = nm
+    slots = -(-k_tile // m) * n
+    return {
+        "dense": 0,
+        "bitmap": -(-k_tile // WORD_BITS),
+        "runlength": -(-(k_tile + 1) // (WORD_BITS // gap_bits)),
+        "nm": -(-slots // (WORD_BITS // max(1, (m - 1).bit_length()))),
+        "block": -(-k_tile // (WORD_BITS * block_rows)),
+        "raw": -(-k_tile // 8),
+    }[kernel]
+
+
 def minimum_ring_words(
-    k_tile: int, data_bits: int = WORD_BITS, kernels: Collection[str] = ()
+    k_tile: int,
+    data_bits: int = WORD_BITS,
+    kernels: Collection[str] = ("bitmap",),
+    gap_bits: int = 4,
+    nm: tuple[int, int] = (2, 4),
+    block_rows: int = 8,
 ) -> tuple[int, int]:
-    """Smallest ``(index_words, value_words)`` that hold one maximal block.
+    """Smallest ``(index_words, value_words)`` that hold one maximal block in each kernel.
 
     A block is one column of ``k_tile`` INT8 values, all non-zero: ``k_tile / 8`` value words,
-    ``k_tile / 64`` words of occupancy bits and one word of header; ``raw`` keeps the values among
-    the index words.  The index ring holds a whole
-    block beside three beats of ``data_bits``: the one that its segment begins in, the one that
-    it ends in, and the one kept free for a beat in flight.  Values may pass through their ring,
-    which takes four beats at a time.
+    `most_index_words` and one word of header.  The index ring holds a whole block beside three
+    beats of ``data_bits``: the one that its segment begins in, the one that it ends in, and the
+    one kept free for a beat in flight.  Values may pass through their ring, which takes four
+    beats at a time.
     """
     beat = data_bits // WORD_BITS
-    index = -(-k_tile // (8 if "raw" in kernels else 64)) + 1 + 3 * beat
-    return max(16, index), max(16, -(-k_tile // 8), 4 * beat)
+    words = max(most_index_words(k, k_tile, gap_bits, nm, block_rows) for k in kernels)
+    return max(16, words + 1 + 3 * beat), max(16, -(-k_tile // 8), 4 * beat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +157,6 @@ class ArrayShape:
         self._between("columns", 1, 4096)
         self._power_of_two("activation_tiles", 2, 8)
         self._one_of("data_bits", (64, 128, 256, 512))
-        least_index, least_value = minimum_ring_words(self.k_tile, self.data_bits, self.kernels)
-        self._power_of_two("index_words", least_index, 65536)
-        self._power_of_two("value_words", least_value, 65536)
         self._power_of_two("queue", 2, 64)
         self._one_of("mac", MAC_KINDS)
         self._between("gap_bits", 3, 8)
@@ -156,6 +177,16 @@ class ArrayShape:
             raise BadInput(
                 f"array shape: kernels: must name each kernel once, got {list(self.kernels)}"
             )
+        least_index, least_value = minimum_ring_words(
+            self.k_tile,
+            self.data_bits,
+            self.kernels,
+            self.gap_bits,
+            (self.nm_n, self.nm_m),
+            self.block_rows,
+        )
+        self._power_of_two("index_words", least_index, 65536)
+        self._power_of_two("value_words", least_value, 65536)
 
     def _between(self, name: str, least: int, most: int) -> None:
         value = getattr(self, name)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from constraints.devices import Device, Family, devices
-from golden.shape import ArrayShape, minimum_ring_words
+from golden.fuse.unit import UnitParameters, default_candidates, lossy_candidates
+from golden.shape import ArrayShape
 from rtl_gen.schema import Config
 
 __all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits", "largest_engines"]
@@ -11,6 +12,7 @@ __all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits", "largest_e
 _AUTO_VALUE_WORDS = 2048
 _AUTO_INDEX_WORDS = 1024
 _WORD_BITS = 64
+_SELECTOR_BITS = 64  # of its raw stream: see docs/analysis.md for what must keep up
 _WEIGHT_DSPS = 2  # of a product of a sum and a Q15 weight, at most
 
 
@@ -53,6 +55,19 @@ class Derived:
         return self.device.family
 
     @property
+    def selector(self) -> UnitParameters | None:
+        """What the fuse selector beside the array is built for, None without one."""
+        kind = self.config.schedule.selector
+        if kind == "none":
+            return None
+        candidates = lossy_candidates if kind == "lossy" else default_candidates
+        return UnitParameters.of(
+            self.shape,
+            candidates=candidates(self.shape.kernels),
+            word_rows=_SELECTOR_BITS // 8,
+        )
+
+    @property
     def estimate(self) -> "Estimate":
         """Estimated use of multiplier blocks and block RAM."""
         return estimate(self.shape, self.device)
@@ -78,9 +93,7 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
     group = schedule.group
     if group == "auto" or count % group:
         group = _auto_group(count, config.interface.data_bits)
-    least_index, least_value = minimum_ring_words(
-        schedule.tile.k, config.interface.data_bits, schedule.kernels
-    )
+    least_index, least_value = schedule.least_ring_words(config.interface.data_bits)
     buffers = schedule.buffers
     index_words, value_words = buffers.index_words, buffers.value_words
     if index_words == "auto":

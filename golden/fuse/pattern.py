@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import BadInput
 from ..shape import is_power_of_two
+from .checks import check_block
 from .signature import CELL_ROWS, DEFAULT_SEED, WORD_ROWS, signature, signature_naive
 
 __all__ = [
@@ -156,22 +157,10 @@ class Pattern:
         return tuple(2 * peak <= rows for peak, rows in zip(self.peaks, RUN_ROWS, strict=True))
 
 
-def _check(block: np.ndarray, parameters: PatternParameters) -> None:
-    if block.dtype != np.int8 or block.ndim != 2:
-        raise BadInput(
-            f"pattern analysis: block: must be int8 of two dimensions, got {block.dtype} of shape "
-            f"{block.shape}"
-        )
-    most = (parameters.k_tile, parameters.columns)
-    for name, size, limit in zip(("rows", "columns"), block.shape, most, strict=True):
-        if not 1 <= size <= limit:
-            raise BadInput(f"pattern analysis: block: must have 1 to {limit} {name}, got {size}")
-
-
 def analyse_naive(block: np.ndarray, parameters: PatternParameters | None = None) -> Pattern:
     """The specification of `analyse`: element after element, in the order of the stream."""
     p = parameters or PatternParameters()
-    _check(block, p)
+    check_block("pattern analysis", block, p.k_tile, p.columns)
     depth, columns = block.shape
     column_histogram, magnitudes = [0] * p.column_bins, [0] * _MAGNITUDES
     runs, peaks, tails = [0] * len(RUN_ROWS), [0] * len(RUN_ROWS), [0] * len(TAIL_ROWS)
@@ -245,7 +234,7 @@ def analyse(block: np.ndarray, parameters: PatternParameters | None = None) -> P
             say.
     """
     p = parameters or PatternParameters()
-    _check(block, p)
+    check_block("pattern analysis", block, p.k_tile, p.columns)
     depth, columns = block.shape
     occupied = np.zeros((columns, -(-depth // WORD_ROWS) * WORD_ROWS), bool)
     occupied[:, :depth] = block.T != 0

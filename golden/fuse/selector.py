@@ -4,7 +4,7 @@ A *candidate* is a kernel and a threshold below which magnitudes are dropped. Pe
 candidate:
 
 - R, cycles: the performance table's line for (kernel, density bin, shape), rounded down,
-  0 .. 2^24 - 1.
+  0 .. 2^24 - 1 or, where a unit is built for smaller blocks, less.
 - E, relative error energy in Q16: what the threshold drops (`relative_error`).
 - ``cost = ((alpha * E) >> 8) + ((beta * R) << 8)``, 48 bits with 16 of fraction; alpha and beta
   are unsigned Q8.8. The largest finite cost is below 2^48 - 2^31, so ``INFEASIBLE``, all ones,
@@ -104,15 +104,17 @@ class Choice:
     error: np.ndarray
 
 
-def table_cycles(rom: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
-    """Return R (B, C) and where the table has no line, from table memory."""
+def table_cycles(
+    rom: np.ndarray, blocks: Blocks, cycle_bits: int = R_BITS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return R (B, C), limited to ``cycle_bits``, and where the table memory has no line."""
     address = ((blocks.shape[:, None] << KERNEL_BITS) | blocks.kernels) << BIN_BITS | blocks.bin
     word = rom.astype(np.int64)[address]
     slope = (word << (64 - SLOPE_BITS)) >> (64 - SLOPE_BITS)
     base = (word << (64 - SLOPE_BITS - BASE_BITS)) >> (64 - BASE_BITS)
     feasible = word >> (SLOPE_BITS + BASE_BITS) & 1
     cycles = (base + slope * blocks.count) >> FRACTION_BITS
-    return np.clip(cycles, 0, (1 << R_BITS) - 1), feasible == 0
+    return np.clip(cycles, 0, (1 << cycle_bits) - 1), feasible == 0
 
 
 def block_costs(
@@ -136,6 +138,7 @@ class Selector:
         registers: weights, limits and budget.
         shift: of the running error, 1 to 12.
         gain: of the controller's step, 1 to 15.
+        cycle_bits: of R, which saturates, 1 to 24.
 
     Attributes:
         alpha, beta: as the last block left them.
@@ -148,13 +151,15 @@ class Selector:
         registers: Registers | None = None,
         shift: int = 6,
         gain: int = 4,
+        cycle_bits: int = R_BITS,
     ) -> None:
-        for name, value, most in (("shift", shift, 12), ("gain", gain, 15)):
+        limits = (("shift", shift, 12), ("gain", gain, 15), ("cycle_bits", cycle_bits, R_BITS))
+        for name, value, most in limits:
             if not 1 <= value <= most:
                 raise BadInput(f"selector: {name}: must be 1 to {most}, got {value}")
         self._rom = table.rom_image()
         self.registers = registers or Registers()
-        self.shift, self.gain = shift, gain
+        self.shift, self.gain, self.cycle_bits = shift, gain, cycle_bits
         self.reset()
 
     def reset(self) -> None:
@@ -189,12 +194,12 @@ class Selector:
 
     def choose(self, blocks: Blocks) -> Choice:
         """Choose for all blocks with the weights as they are; the state stays."""
-        cycles, missing = table_cycles(self._rom, blocks)
+        cycles, missing = table_cycles(self._rom, blocks, self.cycle_bits)
         return self._pick(blocks, cycles, missing | blocks.infeasible, self.alpha, self.beta)
 
     def run(self, blocks: Blocks) -> Choice:
         """Choose block after block, adapting the weights."""
-        cycles, missing = table_cycles(self._rom, blocks)
+        cycles, missing = table_cycles(self._rom, blocks, self.cycle_bits)
         infeasible = missing | blocks.infeasible
         weights = np.zeros((len(cycles), 2, 1), np.int64)
         for number in range(len(cycles)):

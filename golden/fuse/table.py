@@ -1,11 +1,9 @@
 """Performance table: what a block costs in each kernel, measured on the RTL.
 
 For every kernel, block shape and density step the table keeps what the array measured: cycles of
-further blocks, events, stored bytes. A density step is a share of non-zeros, ``DENSITIES``: none,
-then 1/64 to 1 in powers of two. A density *bin* is what lies between two steps: bin 0 is the
-empty block, bin b holds the densities above ``DENSITIES[b - 1]`` up to ``DENSITIES[b]``. Inside a
-bin a cost is the straight line through the measurements at its two ends, so that kernels whose
-cycles are linear in their count (all but ``runlength``, drain aside) lose nothing to the bins.
+further blocks, events, stored bytes (`golden.fuse.points`). Inside a density bin a cost is the
+straight line through the measurements at its two ends, so that kernels whose cycles are linear in
+their count (all but ``runlength``, drain aside) lose nothing to the bins.
 
 *Count* is what drives a kernel's cycles: the non-zeros of a block, but for the kernels of
 ``CLUSTERED`` the rows that they store, zeros in occupied runs included.
@@ -20,12 +18,6 @@ with 32 bits, slope signed with 18. One 64-bit word of table memory per line:
 | 50    | feasible | the kernel holds such blocks                                  |
 
 Address: bin in bits 2:0, kernel (its number in `golden.shape.KERNELS`) in bits 5:3, shape above.
-
-Energy is a *proxy* in units of one INT8 multiply-accumulate: ``events * V * mac + stored bytes *
-byte + drained words * word``. The default weights follow the 45 nm figures of Horowitz,
-"Computing's energy problem", ISSCC 2014, figure 1.1.9: 0.3 pJ for an 8-bit multiply and its
-add, 10 pJ for 64 bits of a small SRAM, 0.1 pJ for a 32-bit add on top of reading and writing a
-partial sum. Toggles are not counted.
 """
 
 import json
@@ -35,10 +27,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ..errors import BadInput
 from ..shape import KERNELS
+from .points import BINS, CLUSTERED, DENSITIES, MEASURED, EnergyWeights, Part, Point, density_bin
 
 __all__ = [
     "BASE_BITS",
@@ -58,21 +51,11 @@ __all__ = [
     "load_table",
 ]
 
-DENSITIES = (Fraction(0), *(Fraction(1, 1 << b) for b in range(6, -1, -1)))
-"""Shares of non-zeros that are measured, and the upper ends of the bins."""
-
-BINS = len(DENSITIES)
 BIN_BITS = 3
 KERNEL_BITS = 3
 FRACTION_BITS = 8
 SLOPE_BITS = 18
 BASE_BITS = 32
-
-MEASURED = ("dense", "bitmap", "runlength", "nm", "block")
-"""Kernels that a table may hold: those that a block can be encoded in beforehand."""
-
-CLUSTERED = frozenset({"block"})
-"""Kernels whose cycles follow the rows they store rather than the non-zeros."""
 
 _FORMAT = "sparsefuse performance table 1"
 
@@ -91,59 +74,7 @@ class Line(NamedTuple):
         return slope | base << SLOPE_BITS | int(self.feasible) << (SLOPE_BITS + BASE_BITS)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class EnergyWeights(_Part):
-    """Energy of one operation relative to an INT8 multiply-accumulate; assumed, not measured.
-
-    Attributes:
-        mac: one lane of one event.
-        byte: one byte of block storage, read.
-        word: one INT32 sum, drained: partial sum read, added to and written.
-    """
-
-    mac: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    byte: float = Field(default=4.0, ge=0, allow_inf_nan=False)
-    word: float = Field(default=33.0, ge=0, allow_inf_nan=False)
-
-
-class Point(_Part):
-    """One measurement: a kernel on random blocks of one shape and density.
-
-    Attributes:
-        kernel: name of the kernel.
-        depth, columns: shape of an engine's block.
-        step: index of the density in ``DENSITIES``.
-        feasible: whether the kernel can hold such blocks; the other fields are 0 where not.
-        blocks: further blocks per engine between the two runs that were compared.
-        cycles: further cycles that those took.
-        events: events in those, over all engines.
-        weight_bytes: stored bytes of one block per engine, header and padding included, over
-            all engines.
-    """
-
-    kernel: Literal["dense", "bitmap", "runlength", "nm", "block"]
-    depth: int = Field(ge=1, le=4096)
-    columns: int = Field(ge=1, le=4096)
-    step: int = Field(ge=0, lt=BINS)
-    feasible: bool
-    blocks: int = Field(ge=0)
-    cycles: int = Field(ge=0)
-    events: int = Field(ge=0)
-    weight_bytes: int = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _check_measured(self) -> Self:
-        if self.feasible and not (self.blocks and self.cycles and self.weight_bytes):
-            raise ValueError("must hold blocks, cycles and weight_bytes above 0 where feasible")
-        if self.depth * self.columns % (1 << (BINS - 2)):
-            raise ValueError(f"must have depth x columns a multiple of {1 << (BINS - 2)}")
-        return self
-
-
-class PerformanceTable(_Part):
+class PerformanceTable(Part):
     """All measurements of one configuration; see the module for bins and fixed point.
 
     Attributes:
@@ -280,13 +211,6 @@ class PerformanceTable(_Part):
 def _nearest(value: Fraction) -> int:
     """Nearest integer, ties upwards."""
     return (2 * value.numerator + value.denominator) // (2 * value.denominator)
-
-
-def density_bin(count: np.ndarray | int, size: np.ndarray | int) -> np.ndarray:
-    """Bin of blocks of ``size`` elements with ``count`` non-zeros (or stored rows)."""
-    count, size = np.asarray(count, np.int64), np.asarray(size, np.int64)
-    above = [count > 0] + [count << b > size for b in range(6, 0, -1)]
-    return np.asarray(np.sum(above, axis=0, dtype=np.int64))
 
 
 def load_table(path: Path, config_hash: str) -> PerformanceTable:

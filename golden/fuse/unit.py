@@ -9,9 +9,10 @@ candidates ask for, per distinct threshold t of theirs:
 - *dropped* energy: ``4**(b - 1)`` for each value ``0 < |x| < 2**t`` of bit length b, and the
   energy of all values, where any t is above 0.
 
-`describe_raw` says the same of whole blocks; ``Selector(table).run(describe_raw(...))`` is what
-the unit answers, bit for bit. A kernel that can't hold a block at its candidate's threshold is
-infeasible; everything else is `golden.fuse.candidates.describe_blocks`.
+`describe_raw` says the same of whole blocks. What a `golden.fuse.selector.Selector` of the
+parameters' ``cycle_bits`` chooses for them is what the unit answers, bit for bit. A kernel that
+can't hold a block at its candidate's threshold is infeasible; everything else is
+`golden.fuse.candidates.describe_blocks`.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ import numpy as np
 from ..errors import BadInput
 from ..shape import ArrayShape
 from .candidates import COUNT_BITS, Blocks, Candidate, describe_blocks
+from .checks import check_block
+from .selector import R_BITS
 from .table import CLUSTERED, MEASURED, PerformanceTable
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "UnitParameters",
     "default_candidates",
     "describe_raw",
+    "lossy_candidates",
     "raw_statistics",
     "raw_statistics_naive",
 ]
@@ -51,6 +55,19 @@ def default_candidates(kernels: Sequence[str]) -> tuple[Candidate, ...]:
     """
     measured = [kernel for kernel in kernels if kernel in MEASURED]
     return tuple(Candidate(kernel) for kernel in sorted(measured, key=_LISTS_ZEROS.__contains__))
+
+
+def lossy_candidates(kernels: Sequence[str]) -> tuple[Candidate, ...]:
+    """The default candidates, and thresholds of 4 and 16 for the kernels that skip what they drop.
+
+    Those are ``bitmap`` at both and ``block`` at 4, or else the first kernel at both.
+    """
+    exact = default_candidates(kernels)
+    wanted = (Candidate("bitmap", 2), Candidate("block", 2), Candidate("bitmap", 4))
+    chosen = tuple(candidate for candidate in wanted if candidate.kernel in kernels)
+    if not chosen:
+        chosen = tuple(Candidate(exact[0].kernel, threshold) for threshold in (2, 4))
+    return exact + chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +165,15 @@ class UnitParameters:
         return (self.k_tile * self.columns).bit_length()
 
     @property
+    def cycle_bits(self) -> int:
+        """Bits of R: room for 16 cycles per element of a full block, at most `R_BITS`."""
+        return min(R_BITS, self.count_bits + 4)
+
+    def dropped_bits(self, threshold: int) -> int:
+        """Bits of the energy that a threshold above 0 drops of one block."""
+        return self.count_bits + 2 * (threshold - 1)
+
+    @property
     def energy_bits(self) -> int:
         """Bits of the energy of one block, 4**7 for each value at most."""
         return self.count_bits + 2 * (_OCTAVES - 1)
@@ -189,24 +215,12 @@ class UnitParameters:
         return len(self.candidates) + 17 * ratios
 
 
-def _check(block: np.ndarray, parameters: UnitParameters) -> None:
-    if block.dtype != np.int8 or block.ndim != 2:
-        raise BadInput(
-            f"fuse unit: block: must be int8 of two dimensions, got {block.dtype} of shape "
-            f"{block.shape}"
-        )
-    most = (parameters.k_tile, parameters.columns)
-    for name, size, limit in zip(("rows", "columns"), block.shape, most, strict=True):
-        if not 1 <= size <= limit:
-            raise BadInput(f"fuse unit: block: must have 1 to {limit} {name}, got {size}")
-
-
 def raw_statistics_naive(
     block: np.ndarray, parameters: UnitParameters
 ) -> tuple[list[int], list[int], list[bool]]:
     """The specification of `raw_statistics`: value after value, in the order of the stream."""
     p = parameters
-    _check(block, p)
+    check_block("fuse unit", block, p.k_tile, p.columns)
     depth, columns = block.shape
     histogram = [0] * _MAGNITUDES
     stored, crowded = [0] * len(p.candidates), [False] * len(p.candidates)
@@ -241,7 +255,7 @@ def raw_statistics(
             say.
     """
     p = parameters
-    _check(block, p)
+    check_block("fuse unit", block, p.k_tile, p.columns)
     depth, columns = block.shape
     magnitude = np.abs(block.T.astype(np.int16))
     lengths = np.frexp(magnitude.astype(np.float32))[1].astype(np.int8)

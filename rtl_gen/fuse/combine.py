@@ -6,16 +6,27 @@ from amaranth.lib.wiring import In, Out
 
 from golden.fuse.combine import ACCUMULATOR_BITS, UNIT, WEIGHT_FRACTION
 
-__all__ = ["WEIGHT_BITS", "FusionUnit", "WeightSumChecker", "fused", "partial", "weighted_sum"]
+__all__ = [
+    "HALF",
+    "WEIGHT_BITS",
+    "FusionUnit",
+    "WeightSumChecker",
+    "fused",
+    "partial",
+    "weighted_sum",
+]
 
 WEIGHT_BITS = WEIGHT_FRACTION + 1
+
+HALF = UNIT // 2
+"""What an accumulator holds beside the sum."""
 
 
 def partial(words: int) -> data.StructLayout:
     """What enters the fusion unit: ``words`` pairs of sums of one part.
 
-    ``sums`` are the part's int32 sums, ``running`` the accumulators so far (ignored with
-    ``first``), ``weight`` the part's Q15 weight, 0..32768; ``last`` marks the last part.
+    ``sums`` are the part's int32 sums, ``running`` the accumulators that the part before it left
+    (ignored with ``first``), ``weight`` its Q15 weight, 0..32768; ``last`` marks the last part.
     """
     return data.StructLayout(
         {
@@ -29,7 +40,10 @@ def partial(words: int) -> data.StructLayout:
 
 
 def fused(words: int) -> data.StructLayout:
-    """What leaves: the new accumulators, and their rounded values, which count with ``last``."""
+    """What leaves: the new accumulators, and their rounded values, which count with ``last``.
+
+    An accumulator is ``HALF`` above its sum, so sums stay below ``2**47 - HALF``.
+    """
     return data.StructLayout(
         {
             "running": data.ArrayLayout(signed(ACCUMULATOR_BITS), 2 * words),
@@ -118,20 +132,21 @@ def weighted_sum(
 ) -> tuple[Signal, Signal]:
     """Add to ``m`` the arithmetic of one sum: ``running + weight * value``, and its rounding.
 
-    Two stages, which move with ``step``: multiply, add.
+    Two stages, which move with ``step``: multiply, add. The accumulator begins at a half instead
+    of at zero, so that rounding needs no adder: it cuts, and clears the last bit of a tie.
 
     Args:
         m: gets the registers.
         step: the pipeline moves.
         value: signed, at most 32 bits.
         weight: Q15, 0..32768.
-        running: accumulator so far, signed.
-        first: start from zero; goes with the product, one stage after the others.
+        running: accumulator so far, signed, as this function returned it.
+        first: start afresh; goes with the product, one stage after the others.
         name: ends the names of the signals.
 
     Returns:
-        The new accumulator (48 bits, a register), and from it the rounded, saturated value (32
-        bits, combinational).
+        The new accumulator (48 bits, a register, a half above the sum), and from it the rounded,
+        saturated value (32 bits, combinational).
     """
     before = Signal(signed(ACCUMULATOR_BITS), name=f"before{name}", reset_less=True)
     product = Signal(signed(ACCUMULATOR_BITS), name=f"product{name}", reset_less=True)
@@ -140,18 +155,17 @@ def weighted_sum(
         m.d.sync += [
             product.eq(value * weight),
             before.eq(running),
-            total.eq(product + Mux(first, 0, before)),
+            total.eq(product + Mux(first, HALF, before)),
         ]
-    whole = Signal(signed(ACCUMULATOR_BITS - WEIGHT_FRACTION + 1), name=f"whole{name}")
     rounded = Signal(signed(32), name=f"rounded{name}")
-    half = total[WEIGHT_FRACTION - 1]
-    above = total[: WEIGHT_FRACTION - 1].any()
-    odd = total[WEIGHT_FRACTION]
-    m.d.comb += whole.eq((total >> WEIGHT_FRACTION) + (half & (above | odd)))
+    whole = total[WEIGHT_FRACTION:]
+    tie = ~total[:WEIGHT_FRACTION].any()
     # Whatever lies above bit 31 must repeat the sign.
     sign = whole[-1]
     fits = Mux(sign, whole[31:].all(), ~whole[31:].any())
-    m.d.comb += rounded.eq(Mux(fits, whole, Mux(sign, -(1 << 31), (1 << 31) - 1)))
+    m.d.comb += rounded.eq(
+        Mux(fits, Cat(whole[0] & ~tie, whole[1:32]), Mux(sign, 1 << 31, (1 << 31) - 1))
+    )
     return total, rounded
 
 
@@ -159,8 +173,8 @@ class WeightSumChecker(wiring.Component):
     """Sticky error where the weights of the parts of a block break the rule.
 
     Operation: fed with the weight of every part header.  The weights from ``first`` to ``last``
-    must sum to 32768; with ``exact`` each of them must be 32768.  A part that is not ``first``
-    without a block begun, or a ``first`` inside one, is an error too.
+    must sum to 32768; with ``exact``, which all parts of a block share, each must be 32768.  A
+    part that is not ``first`` without a block begun, or a ``first`` inside one, is an error too.
 
     Latency: ``error`` rises one cycle after the header that broke the rule and stays until
     ``clear``, which also forgets a block in progress.  One header per cycle, always accepted.
@@ -184,27 +198,19 @@ class WeightSumChecker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # One above UNIT stands for every larger sum, so any number of parts is safe.
-        total = Signal(range(UNIT + 2))
-        following = Signal(range(2 * UNIT + 2 + (1 << WEIGHT_BITS)))
+        # Behind an error the total means nothing, so it need not hold larger ones.
+        total = Signal(range(UNIT + 1))
+        following = Signal(range(UNIT + (1 << WEIGHT_BITS)))
         inside = Signal()
-        wrong = Signal()
-        m.d.comb += [
-            following.eq(Mux(self.first, 0, total) + self.weight),
-            wrong.eq(
-                Mux(
-                    self.exact,
-                    self.weight != UNIT,
-                    Mux(self.last, following != UNIT, following > UNIT),
-                )
-                | (self.first == inside)
-            ),
-        ]
+        high, low = following[WEIGHT_FRACTION:], following[:WEIGHT_FRACTION].any()
+        complete = (high == 1) & ~low
+        m.d.comb += following.eq(Mux(self.first | self.exact, 0, total) + self.weight)
         with m.If(self.valid):
+            wrong = ~complete & (self.exact | self.last | high.any())
             m.d.sync += [
-                total.eq(Mux(following > UNIT, UNIT + 1, following)),
+                total.eq(following),
                 inside.eq(~self.last),
-                self.error.eq(self.error | wrong),
+                self.error.eq(self.error | wrong | (self.first == inside)),
             ]
         with m.If(self.clear):
             m.d.sync += [total.eq(0), inside.eq(0), self.error.eq(0)]

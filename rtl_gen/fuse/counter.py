@@ -36,8 +36,8 @@ def counts_layout(parameters: UnitParameters) -> data.StructLayout:
     """What `golden.fuse.unit` keeps of a block; an array has one entry per distinct threshold.
 
     ``kept`` follows ``thresholds``, ``stored`` ``clustered_thresholds``, ``crowded``
-    ``nm_thresholds``; ``dropped`` the thresholds above 0, and ``energy`` is that of all values.
-    The last two are there only where a candidate drops values.
+    ``nm_thresholds``; ``dropped`` has a field ``below_t`` for each threshold t above 0, and
+    ``energy`` is that of all values. The last two are there only where a candidate drops values.
     """
     p = parameters
     fields: dict = {
@@ -47,7 +47,9 @@ def counts_layout(parameters: UnitParameters) -> data.StructLayout:
         "crowded": len(p.nm_thresholds),
     }
     if p.lossy:
-        fields["dropped"] = data.ArrayLayout(p.energy_bits, len(p.thresholds) - 1)
+        fields["dropped"] = data.StructLayout(
+            {f"below_{t}": p.dropped_bits(t) for t in p.thresholds[1:]}
+        )
         fields["energy"] = p.energy_bits
     return data.StructLayout(fields)
 
@@ -163,8 +165,8 @@ class BlockCounter(wiring.Component):
                 count = count_ones(list(bits))
                 bands.append(Signal(len(count), name=f"band_{octave}"))
                 m.d.comb += bands[-1].eq(count)
-            for place, t in enumerate(p.thresholds[1:]):
-                total(out.dropped[place], register(f"dropped_{t}", _energy(bands[:t])))
+            for t in p.thresholds[1:]:
+                total(out.dropped[f"below_{t}"], register(f"dropped_{t}", _energy(bands[:t])))
             total(out.energy, register("energy", _energy(bands)))
 
         with m.If(self.counts.ready):

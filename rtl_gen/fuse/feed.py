@@ -1,6 +1,6 @@
 """From the counts of a block to one beat per candidate, for the fuse selector."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +10,7 @@ from golden.shape import KERNELS
 
 from .count import pick
 from .counter import counts_layout
-from .selector import statistics_layout
+from .layouts import statistics_layout
 
 __all__ = ["StatisticsFeed"]
 
@@ -120,40 +120,40 @@ class StatisticsFeed(wiring.Component):
     def _ratio(self, m: Module, number: Signal, ready: Signal, leaves: Value) -> Value:
         """Relative error of the present candidate; ``ready`` once it is there.
 
-        A restoring division of ``dropped << 16`` by the energy. A block that loses everything
+        A non-restoring division of ``dropped << 16`` by the energy: the remainder may fall below
+        zero and then takes the energy back instead of giving it. A block that loses everything
         reaches 65535, as the saturation asks for: the remainder stays at the divisor.
         """
         p = self._parameters
         block = self.blocks.payload
-        needed, places = [], []
+        needed, dropped = [], []
         before = 0
         for candidate in p.candidates:
             t = candidate.threshold
             needed.append(int(t not in (0, before)))
             before = t or before
-            places.append(max(0, p.thresholds.index(t) - 1))
+            dropped.append(block.dropped[f"below_{max(t, p.thresholds[1])}"])
         left = Signal(range(_RATIO_BITS + 1))  # bits to go, and one cycle to begin
         there = Signal()
-        remainder = Signal(p.energy_bits)
+        remainder = Signal(signed(p.energy_bits + 1))
         quotient = Signal(_RATIO_BITS)
-        doubled = Cat(Const(0, 1), remainder)
-        less = Signal(p.energy_bits + 2)
+        following = Signal(signed(p.energy_bits + 1))
+        gives = ~remainder[-1]
+        # Giving adds the complement and, as the doubled remainder's lowest bit, one.
+        divisor = Cat(block.energy ^ gives.replicate(p.energy_bits), gives)
         m.d.comb += [
-            less.eq(doubled - block.energy),
+            following.eq(Cat(gives, remainder) + divisor),
             ready.eq(~pick(needed, number) | there),
         ]
         with m.If(left != 0):
             m.d.sync += [
                 left.eq(left - 1),
-                quotient.eq(Cat(~less[-1], quotient[:-1])),
-                remainder.eq(Mux(less[-1], doubled, less)),
+                quotient.eq(Cat(~following[-1], quotient[:-1])),
+                remainder.eq(following),
                 there.eq(left == 1),
             ]
         with m.Elif(self.blocks.valid & ~ready):
-            m.d.sync += [
-                left.eq(_RATIO_BITS),
-                remainder.eq(pick((block.dropped[place] for place in places), number)),
-            ]
+            m.d.sync += [left.eq(_RATIO_BITS), remainder.eq(pick(dropped, number))]
         with m.If(leaves):
             m.d.sync += there.eq(0)
         dropping = pick((int(candidate.threshold > 0) for candidate in p.candidates), number)

@@ -5,51 +5,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.pattern import RUN_ROWS, TAIL_ROWS, PatternParameters
+from golden.fuse.pattern import TAIL_ROWS, PatternParameters
 from golden.fuse.signature import CELL_ROWS, WORD_ROWS
 
 from .count import add_all, count_ones, largest, magnitude_bins, six_to_three
 from .gaps import GapCounter
+from .layouts import block_word, pattern_layout
 from .projection import Projection
 
-__all__ = ["PatternAnalyser", "block_word", "pattern_layout"]
-
-_MAGNITUDES = 9
-
-
-def block_word() -> data.StructLayout:
-    """64 rows of a column; rows behind ``last_row`` are zero.
-
-    ``column_end`` closes the column, ``block_end`` (with it) the block.  ``last_row``, the last
-    row of the column within the word, counts only with ``column_end``.
-    """
-    values = data.ArrayLayout(signed(8), WORD_ROWS)
-    return data.StructLayout({"values": values, "last_row": 6, "column_end": 1, "block_end": 1})
-
-
-def pattern_layout(parameters: PatternParameters) -> data.StructLayout:
-    """The fields of `golden.fuse.pattern.Pattern`, without ``gap_bits``."""
-    rows, columns = parameters.k_tile.bit_length(), parameters.columns.bit_length()
-    elements = (parameters.k_tile * parameters.columns).bit_length()
-    return data.StructLayout(
-        {
-            "depth": rows,
-            "columns": columns,
-            "occupied": elements,
-            "occupied_rows": rows,
-            "chunk_mask": parameters.k_tile // CELL_ROWS,
-            "column_histogram": data.ArrayLayout(columns, parameters.column_bins),
-            "magnitude_histogram": data.ArrayLayout(elements, _MAGNITUDES),
-            "runs": data.ArrayLayout(elements, len(RUN_ROWS)),
-            "tails": data.ArrayLayout(columns, len(TAIL_ROWS)),
-            "peaks": data.ArrayLayout(5, len(RUN_ROWS)),
-            "pads": elements,
-            "long_gaps": elements,
-            "envelope": elements,
-            "diagonal": elements,
-            "signature": parameters.signature_bits,
-        }
-    )
+__all__ = ["PatternAnalyser"]
 
 
 class PatternAnalyser(wiring.Component):

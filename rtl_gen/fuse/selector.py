@@ -1,6 +1,8 @@
 """Fuse selector in hardware; the law is `golden.fuse.selector`'s, bit for bit."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from itertools import pairwise
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,75 +10,32 @@ from golden.fuse.candidates import COUNT_BITS
 from golden.fuse.selector import COST_BITS, R_BITS
 from golden.fuse.table import BASE_BITS, BIN_BITS, FRACTION_BITS, KERNEL_BITS, SLOPE_BITS
 
-__all__ = ["FuseSelector", "choice_layout", "selector_ports", "statistics_layout"]
+from .controller import ERROR_BITS, WEIGHT_BITS, WeightController
+from .layouts import choice_layout, selector_ports, statistics_layout
 
-_WEIGHT_BITS = 16  # unsigned Q8.8
-_ERROR_BITS = 16
+__all__ = ["FuseSelector"]
 
-
-def statistics_layout(
-    shapes: int, count_bits: int = COUNT_BITS, lossy: bool = True
-) -> data.StructLayout:
-    """One candidate of one block; ``last`` closes the block, ``empty`` is the block's.
-
-    ``error`` is there only where candidates may drop values (``lossy``).
-    """
-    return data.StructLayout(
-        {
-            "bin": BIN_BITS,
-            "kernel": KERNEL_BITS,
-            "block_shape": (shapes - 1).bit_length(),
-            "count": count_bits,
-            "error": _ERROR_BITS if lossy else 0,
-            "infeasible": 1,
-            "empty": 1,
-            "last": 1,
-        }
-    )
-
-
-def choice_layout(candidates: int) -> data.StructLayout:
-    """The chosen candidate of one block; no candidate was feasible where ``cost`` is all ones."""
-    return data.StructLayout(
-        {
-            "candidate": max(1, (candidates - 1).bit_length()),
-            "kernel": KERNEL_BITS,
-            "cost": COST_BITS,
-            "error": _ERROR_BITS,
-        }
-    )
-
-
-def selector_ports(shapes: int) -> dict:
-    """Table port, registers and state of a `FuseSelector`; see there."""
-    registers = ("alpha", "beta", "alpha_max", "beta_min")
-    return {
-        "table_enable": In(1),
-        "table_address": In(BIN_BITS + KERNEL_BITS + (shapes - 1).bit_length()),
-        "table_data": In(64),
-        **{name: In(_WEIGHT_BITS) for name in registers},
-        "budget": In(_ERROR_BITS),
-        "adapt": In(1),
-        "restart": In(1),
-        "running_error": Out(_ERROR_BITS),
-        "alpha_now": Out(_WEIGHT_BITS),
-        "beta_now": Out(_WEIGHT_BITS),
-    }
+_GATE = 5
+"""Stages from a beat to its cycles, where a block waits for its weights."""
 
 
 class FuseSelector(wiring.Component):
     """Chooses the candidate of least cost per block and adapts the weights to an error budget.
 
     Operation: a block is a run of statistics beats, one per candidate in order of their numbers,
-    one per cycle. Table read, line, cost, comparison, adaptation are stages of a pipeline.
+    one per cycle. Table read, line, cost and comparison are stages of a pipeline; a
+    `WeightController` adapts the weights.
     Without errors (``lossy`` false) the cost is ``beta * R`` alone, so cycles are compared, one
-    product of the least follows, and nothing adapts. Latency: the choice is offered
-    `latency_cycles` after the last beat. Throughput: a block of `free_candidates` or more beats
-    follows the one before without a gap; shorter blocks wait until at most one block is ahead in
-    the weighing. Back-pressure: a choice not taken freezes everything. Reset restores weights
-    and running error, not the table.
+    product of the least follows, and nothing adapts.
 
-    The products take multiplier blocks: 18 x ``count_bits`` and 16 x 24, lossy 16 x 16 as well.
+    Latency: the choice is offered `latency_cycles` after the last beat, with the weights and the
+    running error that its block left. Throughput: a block of `free_candidates` or more beats
+    follows the one before without a gap; shorter blocks wait for their weights. Back-pressure: a
+    choice not taken stops the next one, which freezes everything. Reset clears weights and
+    running error, not the table.
+
+    The products take multiplier blocks: 18 x ``count_bits`` and 16 x ``cycle_bits``, lossy
+    16 x 16 as well.
 
     Parameters
     ----------
@@ -88,6 +47,8 @@ class FuseSelector(wiring.Component):
         Of the running error, 1 to 12, and of the controller's step, 1 to 15.
     count_bits : int
         Bits of a block's count; 1 to 24.
+    cycle_bits : int
+        Bits of R, which saturates; 1 to 24.
     lossy : bool
         Candidates may drop values: errors are weighed and held to the budget.
 
@@ -124,6 +85,7 @@ class FuseSelector(wiring.Component):
         gain: int = 4,
         count_bits: int = COUNT_BITS,
         lossy: bool = True,
+        cycle_bits: int = R_BITS,
     ) -> None:
         limits = (
             ("candidates", candidates, 256),
@@ -131,16 +93,18 @@ class FuseSelector(wiring.Component):
             ("shift", shift, 12),
             ("gain", gain, 15),
             ("count_bits", count_bits, COUNT_BITS),
+            ("cycle_bits", cycle_bits, R_BITS),
         )
         for name, value, most in limits:
             if not 1 <= value <= most:
                 raise ValueError(f"{name} must be 1 to {most}, got {value}")
         self._candidates, self._shapes = candidates, shapes
         self._shift, self._gain = shift, gain
-        self._count_bits, self._lossy = count_bits, lossy
+        self._count_bits, self._lossy, self._cycle_bits = count_bits, lossy, cycle_bits
         self._address_bits = BIN_BITS + KERNEL_BITS + (shapes - 1).bit_length()
         law = f"s{shift}_g{gain}" if lossy else "exact"
-        self.module_name = f"sf_fuse_selector_c{candidates}_p{shapes}_n{count_bits}_{law}"
+        sizes = f"c{candidates}_p{shapes}_n{count_bits}_r{cycle_bits}"
+        self.module_name = f"sf_fuse_selector_{sizes}_{law}"
         super().__init__(
             {
                 "statistics": In(stream.Signature(statistics_layout(shapes, count_bits, lossy))),
@@ -152,18 +116,18 @@ class FuseSelector(wiring.Component):
     @property
     def latency_cycles(self) -> int:
         """From the last beat's transfer to the first cycle that offers the choice."""
-        return 7 if self._lossy else 5
+        return _GATE + 3 + WeightController.latency_cycles if self._lossy else _GATE + 2
 
     @property
     def free_candidates(self) -> int:
         """From this many candidates on, blocks stream without a gap."""
-        return 3 if self._lossy else 1
+        # A block's last beat meets the weights that the block before it left.
+        return 3 + WeightController.latency_cycles if self._lossy else 1
 
     def elaborate(self, platform):
         m = Module()
         flow = Signal()  # the weighing and what follows it
         upper = Signal()  # what comes before: also waits for weights
-        m.d.comb += flow.eq(~self.choices.valid | self.choices.ready)
         m.d.comb += self.statistics.ready.eq(upper)
         number = Signal(max(1, (self._candidates - 1).bit_length()))
         tag = data.StructLayout(
@@ -179,7 +143,8 @@ class FuseSelector(wiring.Component):
             }
         )
         # As many as stages in front of the one that hands the choice over.
-        tags = [Signal(tag, name=f"tag{stage}") for stage in range(self.latency_cycles - 1)]
+        stages = _GATE + (3 if self._lossy else 1)
+        tags = [Signal(tag, name=f"tag{stage}") for stage in range(stages)]
         cycles = self._read(m, upper, number, tags)
         if self._lossy:
             self._weigh(m, flow, upper, tags, cycles)
@@ -188,14 +153,14 @@ class FuseSelector(wiring.Component):
         return m
 
     def _read(self, m: Module, upper: Signal, number: Signal, tags: list) -> Signal:
-        """Stages 1 to 3: the table's line at the block's count, in cycles, clipped to R."""
+        """Stages in front of the gate: the table's line at the count, in cycles, clipped to R."""
         beat = self.statistics.payload
-        # A line is read while its beat is registered.
         line_bits = SLOPE_BITS + BASE_BITS + 1
         m.submodules.table = table = memory.Memory(
             shape=unsigned(line_bits), depth=1 << self._address_bits, init=[]
         )
         write, read = table.write_port(), table.read_port()
+        line = Signal(line_bits, reset_less=True)
         m.d.comb += [
             write.addr.eq(self.table_address),
             write.data.eq(self.table_data),
@@ -203,15 +168,14 @@ class FuseSelector(wiring.Component):
             read.addr.eq(Cat(beat.bin, beat.kernel, beat.block_shape)),
             read.en.eq(upper),
         ]
-        slope = read.data[:SLOPE_BITS].as_signed()
-        base = read.data[SLOPE_BITS : SLOPE_BITS + BASE_BITS].as_signed()
-        count = Signal(self._count_bits)
-        product = Signal(signed(SLOPE_BITS + self._count_bits))
-        start = Signal(signed(BASE_BITS))
-        cycles = Signal(R_BITS)
-        total = Signal(signed(max(SLOPE_BITS + self._count_bits, BASE_BITS) + 1))
+        slope = line[:SLOPE_BITS].as_signed()
+        base = line[SLOPE_BITS : SLOPE_BITS + BASE_BITS].as_signed()
+        counts = [Signal(self._count_bits, name=f"count{i}", reset_less=True) for i in range(2)]
+        product = Signal(signed(SLOPE_BITS + self._count_bits), reset_less=True)
+        start = Signal(signed(BASE_BITS), reset_less=True)
+        total = Signal(signed(max(len(product), BASE_BITS) + 1), reset_less=True)
+        cycles = Signal(self._cycle_bits)
         whole = total[FRACTION_BITS:-1]
-        m.d.comb += total.eq(product + start)
         with m.If(upper):
             m.d.sync += [
                 tags[0].valid.eq(self.statistics.valid),
@@ -222,23 +186,30 @@ class FuseSelector(wiring.Component):
                 tags[0].number.eq(number),
                 tags[0].kernel.eq(beat.kernel),
                 tags[0].error.eq(Mux(beat.empty, 0, beat.error)),
-                count.eq(beat.count),
-                tags[1].eq(tags[0]),
+                *(after.eq(before) for before, after in pairwise(tags[:_GATE])),
+                counts[0].eq(beat.count),
+                counts[1].eq(counts[0]),
+                # The memory's output is slow: it goes to a register, not to the multiplier.
+                line.eq(read.data),
                 # An empty block has no cost, whatever holds it.
-                tags[1].infeasible.eq((tags[0].infeasible | ~read.data[-1]) & ~tags[0].empty),
-                product.eq(slope * count),
+                tags[2].infeasible.eq((tags[1].infeasible | ~line[-1]) & ~tags[1].empty),
+                product.eq(slope * counts[1]),
                 start.eq(base),
-                tags[2].eq(tags[1]),
+                total.eq(product + start),
                 cycles.eq(whole),
             ]
-            with m.If(whole[R_BITS:].any()):
-                m.d.sync += cycles.eq((1 << R_BITS) - 1)
+            with m.If(whole[self._cycle_bits :].any()):
+                m.d.sync += cycles.eq((1 << self._cycle_bits) - 1)
             # Last, so that it becomes a reset of the register.
-            with m.If(total < 0):
+            with m.If(self._free(tags[3]) | (total < 0)):
                 m.d.sync += cycles.eq(0)
             with m.If(self.statistics.valid):
                 m.d.sync += number.eq(Mux(beat.last, 0, number + 1))
         return cycles
+
+    def _free(self, tag) -> Value:
+        """Without errors: nothing costs anything at beta 0, nor does an empty block."""
+        return Const(0) if self._lossy else tag.empty | ~self.beta.any()
 
     def _least(self, m: Module, entered, cost: Signal) -> tuple[Signal, Signal]:
         """The least cost so far with its tag, of costs that come with ``entered``.
@@ -267,107 +238,80 @@ class FuseSelector(wiring.Component):
     def _compare(self, m: Module, flow: Signal, upper: Signal, tags: list, cycles: Signal) -> None:
         """Without errors: the least cycles, then their cost."""
         m.d.comb += [
+            flow.eq(~self.choices.valid | self.choices.ready),
             upper.eq(flow),
             self.alpha_now.eq(self.alpha),
             self.beta_now.eq(self.beta),
         ]
-        weighed = Signal(R_BITS)
-        # Nothing costs anything at beta 0, nor does an empty block: candidate 0 of equals.
-        with m.If(self.beta.any() & ~tags[2].empty):
-            m.d.comb += weighed.eq(cycles)
         with m.If(flow):
-            best, least = self._least(m, tags[2], weighed)
-            m.d.sync += tags[3].eq(tags[2])
-            ends = tags[3].valid & tags[3].last
+            best, least = self._least(m, tags[-2], cycles)
+            m.d.sync += tags[-1].eq(tags[-2])
+            ends = tags[-1].valid & tags[-1].last
             m.d.sync += self.choices.valid.eq(ends)
             with m.If(ends):
                 self._offer(m, best, (self.beta * least) << 8)
 
     def _weigh(self, m: Module, flow: Signal, upper: Signal, tags: list, cycles: Signal) -> None:
-        """Stages 4 to 7: products, sum, least so far, choice and adaptation.
+        """Stages behind the gate: products, sum, least so far; then choice and adaptation.
 
-        A block takes the weights that the block before the last one left: the present ones
-        while the one before it is in flight, the previous ones after that.
+        A block takes the weights that the block before the last one left. They are fetched when
+        the last block's final beat passes the gate, or as soon after it as they are there; the
+        last block itself cannot have changed them by then.
         """
-        ahead = Signal(2)
-        begins = tags[2].valid & tags[2].first
-        hold = begins & ahead[1]
-        m.d.comb += upper.eq(flow & ~hold)
-        alpha_before, beta_before = Signal(_WEIGHT_BITS), Signal(_WEIGHT_BITS)
-        # A block counts itself behind its first beat.
-        present = Mux(begins, ahead[0], ahead[1])
-        error_cost = Signal(_WEIGHT_BITS + _ERROR_BITS)
-        cycle_cost = Signal(_WEIGHT_BITS + R_BITS)
-        cost = Signal(COST_BITS)
-        shared = error_cost[16:]
+        m.submodules.controller = controller = WeightController(self._shift, self._gain)
+        for name in ("alpha", "beta", "alpha_max", "beta_min", "budget", "adapt", "restart"):
+            m.d.comb += getattr(controller, name).eq(getattr(self, name))
+        for name in ("running_error", "alpha_now", "beta_now"):
+            m.d.comb += getattr(self, name).eq(getattr(controller, name))
+        gate, costed, ended = tags[_GATE - 1], tags[-2], tags[-1]
+
+        alpha, beta = Signal(WEIGHT_BITS, reset_less=True), Signal(WEIGHT_BITS, reset_less=True)
+        there = Signal()  # the weights of the block at the gate
+        unsettled = Signal(2)  # blocks past the gate that have not left their weights
+        passes, closes, fetch = Signal(), Signal(), Signal()
+        m.d.comb += [
+            upper.eq(flow & (there | ~gate.valid)),
+            passes.eq(gate.valid & there),
+            closes.eq(flow & passes & gate.last),
+            fetch.eq(Mux(there, closes & (unsettled == 0), ~unsettled[1])),
+        ]
+        m.d.sync += [
+            there.eq((fetch | (there & ~closes)) & ~self.restart),
+            unsettled.eq(unsettled + closes - controller.done),
+        ]
+        with m.If(fetch):
+            m.d.sync += [alpha.eq(controller.alpha_now), beta.eq(controller.beta_now)]
+
+        error_cost = Signal(WEIGHT_BITS + ERROR_BITS, reset_less=True)
+        cycle_cost = Signal(WEIGHT_BITS + self._cycle_bits, reset_less=True)
+        cost_bits = min(COST_BITS, max(len(cycle_cost), len(error_cost) - 16) + 9)
+        cost = Signal(cost_bits, reset_less=True)
         with m.If(flow):
             m.d.sync += [
-                tags[3].eq(tags[2]),
-                tags[3].valid.eq(tags[2].valid & ~hold),
-                error_cost.eq(Mux(present, self.alpha_now, alpha_before) * tags[2].error),
-                cycle_cost.eq(Mux(present, self.beta_now, beta_before) * cycles),
-                tags[4].eq(tags[3]),
+                *(after.eq(before) for before, after in pairwise(tags[_GATE - 1 :])),
+                tags[_GATE].valid.eq(passes),
+                error_cost.eq(alpha * gate.error),
+                cycle_cost.eq(beta * cycles),
                 # The two overlap above bit 16 of the first: eight bits pass beside the adder.
-                cost.eq(Cat(error_cost[8:16], (cycle_cost + shared)[: COST_BITS - 8])),
+                cost.eq(Cat(error_cost[8:16], (cycle_cost + error_cost[16:])[: cost_bits - 8])),
             ]
-            with m.If(tags[3].empty):
+            with m.If(tags[_GATE].empty):
                 m.d.sync += cost.eq(0)
-            best, least = self._least(m, tags[4], cost)
-            m.d.sync += tags[5].eq(tags[4])
-            ends = tags[5].valid & tags[5].last
-            m.d.sync += self.choices.valid.eq(ends)
-            m.d.sync += ahead.eq(ahead + (begins & ~hold) - ends)
-            with m.If(ends):
-                self._offer(m, best, least)
-                m.d.sync += [
-                    alpha_before.eq(self.alpha_now),
-                    beta_before.eq(self.beta_now),
-                ]
-        error_sum = Signal(_ERROR_BITS + self._shift)
-        self._adapt(m, flow & ends, error_sum, best.error)
-        with m.If(self.restart):
-            m.d.sync += [
-                self.alpha_now.eq(self.alpha),
-                self.beta_now.eq(self.beta),
-                alpha_before.eq(self.alpha),
-                beta_before.eq(self.beta),
-                error_sum.eq(0),
-            ]
-        m.d.comb += self.running_error.eq(error_sum >> self._shift)
+            best, least = self._least(m, costed, cost)
 
-    def _adapt(self, m: Module, enable: Value, error_sum: Signal, error: Value) -> None:
-        """One step of the controller: one weight moves one step towards one limit."""
-        following = Signal.like(error_sum, name="error_following")
-        change = Signal(signed(_ERROR_BITS + 1))
-        above, on_beta, falls = Signal(), Signal(), Signal()
-        weight, limit = Signal(_WEIGHT_BITS), Signal(_WEIGHT_BITS)
-        step, moved = Signal(_WEIGHT_BITS), Signal(_WEIGHT_BITS + 1)
-        result = Signal(_WEIGHT_BITS)
-        shifted = weight >> self._gain
+        # A choice is offered once the weights are what its block left.
+        pending, ends = Signal(), Signal()
+        occupied = pending | (self.choices.valid & ~self.choices.ready)
         m.d.comb += [
-            change.eq(error - (error_sum >> self._shift)),
-            following.eq(error_sum + change),
-            above.eq((following >> self._shift) > self.budget),
-            # By the registers' rules a weight that is not at its limit is on the near side.
-            on_beta.eq(Mux(above, self.alpha_now == self.alpha_max, self.beta_now != self.beta)),
-            falls.eq(above == on_beta),
-            weight.eq(Mux(on_beta, self.beta_now, self.alpha_now)),
-            step.eq(Cat(shifted[0] | ~shifted.any(), shifted[1:])),
-            # Falling is rising of the complement.
-            limit.eq(
-                Mux(
-                    on_beta,
-                    Mux(above, self.beta_min, self.beta),
-                    Mux(above, self.alpha_max, self.alpha),
-                )
-                ^ falls.replicate(_WEIGHT_BITS)
-            ),
-            moved.eq((weight ^ falls.replicate(_WEIGHT_BITS)) + step),
-            result.eq(Mux(moved > limit, limit, moved) ^ falls.replicate(_WEIGHT_BITS)),
+            ends.eq(ended.valid & ended.last),
+            flow.eq(~(ends & occupied)),
+            controller.enable.eq(ends & flow),
+            controller.error.eq(best.error),
         ]
-        with m.If(enable):
-            m.d.sync += error_sum.eq(following)
-            with m.If(self.adapt & on_beta):
-                m.d.sync += self.beta_now.eq(result)
-            with m.If(self.adapt & ~on_beta):
-                m.d.sync += self.alpha_now.eq(result)
+        with m.If(self.choices.ready):
+            m.d.sync += self.choices.valid.eq(0)
+        with m.If(controller.done):
+            m.d.sync += [pending.eq(0), self.choices.valid.eq(1)]
+        with m.If(controller.enable):
+            m.d.sync += pending.eq(1)
+            self._offer(m, best, least)

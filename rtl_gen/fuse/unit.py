@@ -11,7 +11,8 @@ from golden.shape import KERNELS
 
 from .counter import BlockCounter, value_word
 from .feed import StatisticsFeed
-from .selector import FuseSelector, choice_layout, selector_ports
+from .layouts import choice_layout, selector_ports
+from .selector import FuseSelector
 
 __all__ = ["FuseUnit"]
 
@@ -65,6 +66,7 @@ class FuseUnit(wiring.Component):
             gain=gain,
             count_bits=p.count_bits,
             lossy=p.lossy,
+            cycle_bits=p.cycle_bits,
         )
         for part in (self._counter, self._feed, self._selector):
             # Amaranth warns of parts never elaborated; of a unit that isn't, it warns already.

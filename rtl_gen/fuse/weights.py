@@ -1,13 +1,12 @@
 """Weights of parts on their way from block header to drain."""
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.shape import ArrayShape
 
 from ..kernels.source import EventSource
-from ..memory import Queue
 from .combine import WEIGHT_BITS, WeightSumChecker
 
 __all__ = ["PartSource", "PartWeights", "beginning"]
@@ -91,16 +90,21 @@ class PartWeights(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.queue = queue = Queue(WEIGHT_BITS, self._depth)
+        # Never full: it has a place for every part that the engine can hold.
+        m.submodules.queue = queue = memory.Memory(
+            shape=unsigned(WEIGHT_BITS), depth=self._depth, init=[]
+        )
+        write, read = queue.write_port(), queue.read_port()
+        oldest = Signal(range(self._depth))
         m.submodules.checker = checker = WeightSumChecker()
         first = Signal(init=1)
         exact = Signal()
         exact_before = Signal()
         m.d.comb += [
-            queue.write.valid.eq(self.part.valid),
-            queue.write.payload.eq(self.part.weight),
-            queue.read.ready.eq(self.done),
-            self.weight.eq(queue.read.payload),
+            write.en.eq(self.part.valid),
+            write.data.eq(self.part.weight),
+            read.addr.eq(oldest + self.done),
+            self.weight.eq(read.data),
             exact.eq(Mux(first, self.part.exact, exact_before)),
             checker.valid.eq(self.part.valid),
             checker.weight.eq(self.part.weight),
@@ -109,6 +113,7 @@ class PartWeights(wiring.Component):
             checker.exact.eq(exact),
             self.wrong.eq(checker.error),
         ]
+        m.d.sync += [write.addr.eq(write.addr + self.part.valid), oldest.eq(read.addr)]
         with m.If(self.part.valid):
             m.d.sync += [first.eq(self.part.tile_end), exact_before.eq(exact)]
         return m

@@ -1,6 +1,6 @@
 """Tops: what a user instantiates."""
 
 from .array_top import ArrayTop
-from .registers import REGISTERS, Register
+from .registers import REGISTERS, SELECTOR_REGISTERS, Register
 
-__all__ = ["REGISTERS", "ArrayTop", "Register"]
+__all__ = ["REGISTERS", "SELECTOR_REGISTERS", "ArrayTop", "Register"]

@@ -16,12 +16,21 @@ from amaranth.hdl import (
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.fuse.unit import UnitParameters
 from golden.shape import ArrayShape
 
 from ..array.array import SparseArray
 from ..bus import AxiLiteSlave, axi_lite_ports
 from ..distinct import place
-from .registers import ERRORS, IDENTITY, REGISTERS, VERSION, address_of
+from .registers import (
+    ERRORS,
+    IDENTITY,
+    SELECTOR_REGISTERS,
+    VERSION,
+    address_of,
+    registers_of,
+)
+from .selector_port import SelectorPort, selector_ports
 
 __all__ = ["ADDRESS_BITS", "ArrayTop"]
 
@@ -33,7 +42,8 @@ class ArrayTop(wiring.Component):
 
     Ports: ``clk``, ``rst`` (synchronous, active high), ``s_axil_*``, ``s_axis_activations_*``,
     and per group g ``s_axis_weights_<g>_*`` (TDEST = 2 * engine + ring) and
-    ``m_axis_results_<g>_*`` (TID = engine, TLAST ends a column).
+    ``m_axis_results_<g>_*`` (TID = engine, TLAST ends a column). With the fuse selector,
+    ``s_axis_selector_*`` and ``m_axis_choices_*`` as well: see `SelectorPort`.
 
     Operation: see `SparseArray`; registers in `rtl_gen.top.registers`. After an error the inputs
     are discarded and no result leaves until ``CONTROL.reset``, so neither side hangs.
@@ -45,13 +55,18 @@ class ArrayTop(wiring.Component):
     shape : ArrayShape
     config_hash : int
         First 32 bits of the configuration's hash.
+    selector : UnitParameters or None
+        What a fuse selector beside the array is built for; None: there is none.
     """
 
     module_name = "sparsefuse"
 
-    def __init__(self, shape: ArrayShape, config_hash: int) -> None:
+    def __init__(
+        self, shape: ArrayShape, config_hash: int, selector: UnitParameters | None = None
+    ) -> None:
         self.shape = shape
         self.config_hash = config_hash
+        self.selector = selector
         ports: dict = {f"s_axil_{name}": m for name, m in axi_lite_ports(ADDRESS_BITS).items()}
         prefix = "s_axis_activations_"
         ports |= {
@@ -77,6 +92,8 @@ class ArrayTop(wiring.Component):
                 prefix + "tvalid": Out(1),
                 prefix + "tready": In(1),
             }
+        if selector is not None:
+            ports |= selector_ports(selector)
         super().__init__(ports)
 
     def elaborate(self, platform):
@@ -152,6 +169,7 @@ class ArrayTop(wiring.Component):
         quiet = Signal(32)
         errors = Signal(len(ERRORS))
         done = Signal()
+        values = {}
         cycles = Signal(64)
         events = Signal(64)
         upper = {"CYCLES": Signal(32), "EVENTS": Signal(32)}
@@ -184,7 +202,8 @@ class ArrayTop(wiring.Component):
         # Writes: whole words, or bytes of them.
         mask = Cat(strobe.replicate(8) for strobe in slave.write_strobe)
         data = Signal(32)
-        known_writes = {word(r.name) for r in REGISTERS if r.access == "rw"}
+        registers = registers_of(self.selector is not None)
+        known_writes = {word(r.name) for r in registers if r.access == "rw"}
         m.d.comb += slave.write_error.eq(
             ~Cat(slave.write_address == address for address in sorted(known_writes)).any()
         )
@@ -210,8 +229,19 @@ class ArrayTop(wiring.Component):
         # A fault seen while the array is being reset belongs to the past.
         with m.If(clear):
             m.d.sync += [errors[:3].eq(0), errors[4].eq(0)]
+        if self.selector is not None:
+            port = SelectorPort(self.selector)
+            values |= self._select(m, port, clear)
+            m.d.comb += [
+                port.write.eq(slave.write),
+                port.address.eq(slave.write_address),
+                port.data.eq(slave.write_data),
+                port.mask.eq(mask),
+            ]
+            with m.If(port.bad):
+                m.d.sync += errors[5].eq(1)
 
-        values = {
+        values |= {
             "IDENTITY": Const(IDENTITY, 32),
             "VERSION": Const(VERSION, 32),
             "CONFIG_HASH": Const(self.config_hash, 32),
@@ -226,16 +256,16 @@ class ArrayTop(wiring.Component):
             "EVENTS_LOW": events[:32],
             "EVENTS_HIGH": upper["EVENTS"],
         }
-        selected = Signal(len(REGISTERS))
+        selected = Signal(len(registers))
         m.d.comb += [
-            selected.eq(Cat(slave.read_address == word(r.name) for r in REGISTERS)),
+            selected.eq(Cat(slave.read_address == word(r.name) for r in registers)),
             slave.read_error.eq(~selected.any()),
             slave.read_data.eq(
                 reduce(
                     or_,
                     (
                         values[register.name] & selected[i].replicate(32)
-                        for i, register in enumerate(REGISTERS)
+                        for i, register in enumerate(registers)
                     ),
                 )
             ),
@@ -243,3 +273,15 @@ class ArrayTop(wiring.Component):
         for name, counter in (("CYCLES", cycles), ("EVENTS", events)):
             with m.If(slave.read & (slave.read_address == word(f"{name}_LOW"))):
                 m.d.sync += upper[name].eq(counter[32:])
+
+    def _select(self, m: Module, port: SelectorPort, clear: Signal) -> dict:
+        """The fuse selector beside the array; return the values of its registers."""
+        m.submodules.selector = port
+        m.d.comb += port.clear.eq(clear)
+        for name, member in selector_ports(self.selector).items():
+            inside, outside = getattr(port, name), getattr(self, name)
+            m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
+        return {
+            register.name: port.values.word_select(number, 32)
+            for number, register in enumerate(SELECTOR_REGISTERS)
+        }

@@ -1,12 +1,16 @@
-"""The register map as documentation and as a C header."""
+"""The register map as documentation and as a C header; the fuse selector for the manifest."""
 
-from .registers import REGISTERS
+from golden.fuse.table import BIN_BITS, KERNEL_BITS
+from golden.fuse.unit import UnitParameters
 
-__all__ = ["c_header", "register_markdown"]
+from .registers import registers_of
+from .selector_port import choice_fields
+
+__all__ = ["c_header", "describe_selector", "register_markdown"]
 
 
-def register_markdown() -> str:
-    """Register map as a Markdown table."""
+def register_markdown(selector: bool = False) -> str:
+    """Register map as a Markdown table, with the fuse selector's registers or without."""
     lines = [
         "# Register map",
         "",
@@ -15,7 +19,7 @@ def register_markdown() -> str:
         "| address | name | access | reset | meaning |",
         "|---|---|---|---|---|",
     ]
-    for register in REGISTERS:
+    for register in registers_of(selector):
         text = register.text
         for name, high, low, meaning in register.fields:
             bits = f"{high}" if high == low else f"{high}:{low}"
@@ -27,15 +31,15 @@ def register_markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def c_header() -> str:
-    """Register map as a C header."""
+def c_header(selector: bool = False) -> str:
+    """Register map as a C header, with the fuse selector's registers or without."""
     lines = [
         "/* Register map of the sparsefuse array top; generated. */",
         "#ifndef SPARSEFUSE_REGISTERS_H",
         "#define SPARSEFUSE_REGISTERS_H",
         "",
     ]
-    for register in REGISTERS:
+    for register in registers_of(selector):
         name = f"SPARSEFUSE_{register.name}"
         lines.append(f"/* {register.text} */")
         lines.append(f"#define {name} 0x{register.address:02X}u")
@@ -45,3 +49,20 @@ def c_header() -> str:
             lines.append(f"#define {name}_{field.upper()}_SHIFT {low}")
         lines.append("")
     return "\n".join([*lines, "#endif", ""])
+
+
+def describe_selector(parameters: UnitParameters) -> dict:
+    """What a host must know of the fuse selector: candidates, table, streams."""
+    shapes = len(parameters.sizes)
+    return {
+        "candidates": [
+            {"kernel": candidate.kernel, "threshold": candidate.threshold}
+            for candidate in parameters.candidates
+        ],
+        "table_words": 1 << (BIN_BITS + KERNEL_BITS + (shapes - 1).bit_length()),
+        "word_rows": parameters.word_rows,
+        "k_tile": parameters.k_tile,
+        "columns": parameters.columns,
+        "cycle_bits": parameters.cycle_bits,
+        "choice": {name: list(place) for name, place in choice_fields().items()},
+    }

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ERRORS", "IDENTITY", "REGISTERS", "VERSION", "Register", "address_of"]
+__all__ = [
+    "ERRORS",
+    "IDENTITY",
+    "REGISTERS",
+    "SELECTOR_REGISTERS",
+    "VERSION",
+    "Register",
+    "address_of",
+    "registers_of",
+]
 
 IDENTITY = int.from_bytes(b"SFUS", "big")
 VERSION = 0x0001_0000
@@ -32,6 +41,13 @@ ERRORS = (
         4,
         "The weights of the parts of a block do not sum to 32768, nor are all of them 32768 in "
         "exact mode; only in arrays built with fusion.",
+    ),
+    (
+        "bad_selector",
+        5,
+        5,
+        "A write to a selector register broke its rule and was ignored; only in arrays built with "
+        "the selector.",
     ),
 )
 
@@ -75,8 +91,8 @@ REGISTERS = (
                 "error",
                 2,
                 2,
-                "A bit of ERROR other than bad_start is set: inputs are discarded and results "
-                "withheld until CONTROL.reset.",
+                "A bit of ERROR other than bad_start and bad_selector is set: inputs are discarded "
+                "and results withheld until CONTROL.reset.",
             ),
         ),
     ),
@@ -89,7 +105,87 @@ REGISTERS = (
     Register("EVENTS_HIGH", 0x34, "ro", 0, "Upper half, as held by the last read of EVENTS_LOW."),
 )
 
+_Q88 = "unsigned Q8.8"
+
+SELECTOR_REGISTERS = (
+    Register(
+        "SELECTOR_ALPHA",
+        0x40,
+        "rw",
+        0xFFFF_0100,
+        f"Weight of a candidate's error, {_Q88}. Wants SELECTOR_CONTROL.restart.",
+        (
+            ("rest", 15, 0, "Where it begins and returns to."),
+            ("most", 31, 16, "How far it may rise, at least rest."),
+        ),
+    ),
+    Register(
+        "SELECTOR_BETA",
+        0x44,
+        "rw",
+        0x0000_0100,
+        f"Weight of a candidate's cycles, {_Q88}. Wants SELECTOR_CONTROL.restart.",
+        (
+            ("rest", 15, 0, "Where it begins and returns to."),
+            ("least", 31, 16, "How far it may fall, at most rest."),
+        ),
+    ),
+    Register(
+        "SELECTOR_BUDGET",
+        0x48,
+        "rw",
+        0x8000_FFFF,
+        "What the weights adapt to.",
+        (
+            ("error", 15, 0, "Running error that they hold, Q16; bits 30:16 must be 0."),
+            ("adapt", 31, 31, "They adapt."),
+        ),
+    ),
+    Register(
+        "SELECTOR_CONTROL",
+        0x4C,
+        "rw",
+        0,
+        "Commands; reads as 0. Only while no block is on its way.",
+        (("restart", 0, 0, "Write 1: weights to rest, running error to 0."),),
+    ),
+    Register(
+        "SELECTOR_ERROR", 0x50, "ro", 0, "Running error as the last choice left it, Q16 (15:0)."
+    ),
+    Register(
+        "SELECTOR_WEIGHTS",
+        0x54,
+        "ro",
+        0x0100_0100,
+        f"Weights as the last choice left them, {_Q88}.",
+        (("alpha", 15, 0, "Of errors."), ("beta", 31, 16, "Of cycles.")),
+    ),
+    Register("SELECTOR_CHOICES", 0x58, "ro", 0, "Choices taken since the last reset."),
+    Register(
+        "TABLE_ADDRESS",
+        0x60,
+        "rw",
+        0,
+        "Word of the performance table that TABLE_HIGH writes next; below the table's size.",
+    ),
+    Register("TABLE_LOW", 0x64, "rw", 0, "Lower half of that word."),
+    Register(
+        "TABLE_HIGH",
+        0x68,
+        "rw",
+        0,
+        "Upper half: stores the word and steps TABLE_ADDRESS, which ends behind the table. Only "
+        "while no block is on its way. Reads as 0.",
+    ),
+)
+"""Only in arrays with the fuse selector; see `golden.fuse.table` for the table's words."""
+
+
+def registers_of(selector: bool) -> tuple[Register, ...]:
+    """Registers of an array with or without the fuse selector."""
+    return (*REGISTERS, *SELECTOR_REGISTERS) if selector else REGISTERS
+
 
 def address_of(name: str) -> int:
     """Byte address of a register."""
-    return next(r.address for r in REGISTERS if r.name == name)
+    return next(r.address for r in registers_of(True) if r.name == name)

@@ -16,7 +16,8 @@ from golden.shape import ArrayShape
 
 __all__ = ["build_library", "build_model", "find_compiler", "verilator_environment"]
 
-_HARNESS = Path(__file__).with_name("harness.cpp")
+_HERE = Path(__file__).parent
+_HARNESS = _HERE / "harness.cpp"
 _FLAGS = ("-O2", "-fPIC", "-std=c++17", "-DVL_TIME_CONTEXT", "-w")
 _VERILATE = (
     "--cc",
@@ -65,7 +66,36 @@ def verilator_environment() -> tuple[Path, dict[str, str]]:
     return root, environment
 
 
-def _glue(shape: ArrayShape) -> str:
+_NO_SELECTOR = """
+constexpr int kSelectorBytes = 0, kChoiceBytes = 0;
+inline void put_selector(Vtop&, const uint8_t*, bool) {}
+inline bool selector_ready(Vtop&) { return false; }
+inline bool choice_valid(Vtop&) { return false; }
+inline void get_choice(Vtop&, uint8_t*) {}
+"""
+_SELECTOR = """
+#include <cstring>
+constexpr int kSelectorBytes = sizeof(Vtop::s_axis_selector_tdata);
+constexpr int kChoiceBytes = sizeof(Vtop::m_axis_choices_tdata);
+inline void put_selector(Vtop& top, const uint8_t* beat, bool ready) {
+  top.s_axis_selector_tvalid = beat != nullptr;
+  if (beat) {
+    std::memcpy(&top.s_axis_selector_tdata, beat, kSelectorBytes);
+    top.s_axis_selector_tkeep = beat[kSelectorBytes];
+    top.s_axis_selector_tuser = beat[kSelectorBytes + 1] & 1;
+    top.s_axis_selector_tlast = beat[kSelectorBytes + 1] >> 1;
+  }
+  top.m_axis_choices_tready = ready;
+}
+inline bool selector_ready(Vtop& top) { return top.s_axis_selector_tready; }
+inline bool choice_valid(Vtop& top) { return top.m_axis_choices_tvalid; }
+inline void get_choice(Vtop& top, uint8_t* to) {
+  std::memcpy(to, &top.m_axis_choices_tdata, kChoiceBytes);
+}
+"""
+
+
+def _glue(shape: ArrayShape, selector: bool) -> str:
     """C++ table of the top's ports, for the harness."""
 
     def stream(prefix: str, side: str) -> str:
@@ -85,7 +115,7 @@ struct Ports {{ Port activations; Port weights[kGroups]; Port results[kGroups]; 
 inline Ports bind(Vtop* top) {{
   return Ports{{{stream("s_axis_activations", "tlast")}, {{{weights}}}, {{{results}}}}};
 }}
-"""
+{_SELECTOR if selector else _NO_SELECTOR}"""
 
 
 def _call(command: Sequence[str], cwd: Path, environment: dict[str, str]) -> None:
@@ -102,6 +132,8 @@ def build_library(
     sources: Sequence[Path],
     cache: Path,
     progress: Callable[[str, int, int], None] | None = None,
+    *,
+    selector: bool = False,
 ) -> Path:
     """Verilate and compile an array; see `build_model`.
 
@@ -110,8 +142,10 @@ def build_library(
         sources: Verilog files of the top ``sparsefuse``, primitives' twins included.
         cache: folder of built libraries.
         progress: called with (what, done, total).
+        selector: the top has a fuse selector.
     """
-    return build_model("array", "sparsefuse", sources, _HARNESS, _glue(shape), cache, progress)
+    glue = _glue(shape, selector)
+    return build_model("array", "sparsefuse", sources, _HARNESS, glue, cache, progress)
 
 
 def build_model(
@@ -146,7 +180,8 @@ def build_model(
     root, environment = verilator_environment()
     digest = hashlib.sha256()
     parts = [top, glue, harness.read_text(), " ".join(_FLAGS + _VERILATE), version("verilator")]
-    for part in parts + [path.read_text() for path in sources]:
+    parts += [path.read_text() for path in (*sorted(_HERE.glob("*.h")), *sources)]
+    for part in parts:
         digest.update(part.encode() + b"\0")
     library = cache / f"{kind}-{digest.hexdigest()[:20]}.so"
     if library.exists():
@@ -162,7 +197,8 @@ def build_model(
         include = root / "include"
         units = sorted((work / "obj").glob("*.cpp"))
         units += [include / "verilated.cpp", include / "verilated_threads.cpp", harness]
-        headers = [f"-I{work / 'obj'}", f"-I{include}", f"-I{include / 'vltstd'}"]
+        places = (work / "obj", _HERE, include, include / "vltstd")
+        headers = [f"-I{place}" for place in places]
         count = 0
 
         def compile_unit(unit: Path) -> Path:

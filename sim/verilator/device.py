@@ -54,7 +54,8 @@ class ArrayDevice:
         self.seconds = 0.0
         self._library = ctypes.CDLL(str(library))
         self._library.sf_new.restype = ctypes.c_void_p
-        self._library.sf_ticks.restype = ctypes.c_uint64
+        for name in ("sf_ticks", "sf_selector_sent", "sf_selector_found"):
+            getattr(self._library, name).restype = ctypes.c_uint64
         self._handle = ctypes.c_void_p(self._library.sf_new())
 
     def __enter__(self) -> "ArrayDevice":
@@ -93,6 +94,34 @@ class ArrayDevice:
         """Read a 64-bit counter, ``CYCLES`` or ``EVENTS``."""
         low = self.read(f"{name}_LOW")
         return low | self.read(f"{name}_HIGH") << 32
+
+    def wait(self, cycles: int) -> None:
+        """Let clock cycles pass."""
+        self._library.sf_wait(self._handle, ctypes.c_uint64(cycles))
+
+    def begin_selector(
+        self, beats: np.ndarray, choices: np.ndarray, idle: int, stall: int, seed: int
+    ) -> None:
+        """Start a stream through the fuse selector; see `sim.verilator.selector_host`.
+
+        Both arrays must live until it has ended. ``choices`` is filled.
+        """
+        self._library.sf_selector(
+            self._handle,
+            ctypes.c_void_p(beats.ctypes.data),
+            ctypes.c_uint64(len(beats)),
+            ctypes.c_void_p(choices.ctypes.data),
+            ctypes.c_uint64(len(choices)),
+            ctypes.c_uint32(idle),
+            ctypes.c_uint32(stall),
+            ctypes.c_uint64(seed),
+        )
+
+    @property
+    def selector_progress(self) -> tuple[int, int]:
+        """Beats that the fuse selector has taken and choices that it has given."""
+        library, handle = self._library, self._handle
+        return library.sf_selector_sent(handle), library.sf_selector_found(handle)
 
     def matmul(
         self,

@@ -4,30 +4,8 @@
 #include <cstring>
 
 #include "glue.h"
+#include "play.h"
 #include "verilated.h"
-
-namespace {
-
-// xorshift64* (Vigna 2016).
-struct Random {
-  uint64_t state;
-  explicit Random(uint64_t seed) : state(seed * 2 + 1) {}
-  bool chance(uint32_t permille) {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (state * 0x2545F4914F6CDD1Dull >> 32) % 1000 < permille;
-  }
-};
-
-void cycle(Vtop& top) {
-  top.clk = 1;
-  top.eval();
-  top.clk = 0;
-  top.eval();
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -43,28 +21,8 @@ int64_t sf_fuse(const uint64_t* rom, uint64_t rom_words, const uint16_t* registe
   VerilatedContext context;
   Vtop top{&context};
   Random random(seed);
-  top.rst = 1;
-  top.table_enable = top.restart = 0;
   top.words_valid = top.choices_ready = 0;
-  cycle(top);
-  cycle(top);
-  top.rst = 0;
-  for (uint64_t i = 0; i < rom_words; i++) {
-    top.table_enable = 1;
-    top.table_address = i;
-    top.table_data = rom[i];
-    cycle(top);
-  }
-  top.table_enable = 0;
-  top.alpha = registers[0];
-  top.beta = registers[1];
-  top.alpha_max = registers[2];
-  top.beta_min = registers[3];
-  top.budget = registers[4];
-  top.adapt = registers[5];
-  top.restart = 1;
-  cycle(top);
-  top.restart = 0;
+  set_up(top, rom, rom_words, registers);
   uint64_t at = 0, blocks = 0, found = 0, quiet = 0, tail = 0;
   bool offering = false, waiting = false;
   // A tail of cycles behind the last choice shows surplus ones.

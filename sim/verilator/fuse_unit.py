@@ -14,12 +14,12 @@ from golden.fuse.table import PerformanceTable
 from golden.fuse.unit import UnitParameters
 from rtl_gen.emit import verilog
 from rtl_gen.fuse.counter import value_word
-from rtl_gen.fuse.selector import choice_layout
+from rtl_gen.fuse.layouts import choice_layout
 from rtl_gen.fuse.unit import FuseUnit
 
 from .build import build_model
 
-__all__ = ["FuseUnitModel", "Played", "raw_words"]
+__all__ = ["FuseUnitModel", "Played", "raw_words", "register_words"]
 
 _HARNESS = Path(__file__).with_name("fuse_unit.cpp")
 _LIMIT_CYCLES = 10_000
@@ -40,6 +40,12 @@ class Played:
     states: np.ndarray
     accepted: np.ndarray
     offered: np.ndarray
+
+
+def register_words(registers: Registers) -> np.ndarray:
+    """The registers as ``play.h`` takes them, uint16."""
+    r = registers
+    return np.array([r.alpha, r.beta, r.alpha_max, r.beta_min, r.budget, r.adapt], np.uint16)
 
 
 def raw_words(
@@ -145,9 +151,7 @@ class FuseUnitModel:
         """
         rom = np.ascontiguousarray(table.rom_image())
         words, ends = raw_words(self.parameters, shape, blocks)
-        r = registers
-        listed = [r.alpha, r.beta, r.alpha_max, r.beta_min, r.budget, r.adapt]
-        held = np.array(listed, np.uint16)
+        held = register_words(registers)
         number = len(blocks)
         raw = np.zeros((number, self._choice_bytes), np.uint8)
         states = np.zeros((number, 3), np.uint16)

@@ -7,9 +7,42 @@
 #include <vector>
 
 #include "glue.h"
+#include "play.h"
 #include "verilated.h"
 
 namespace {
+
+// A raw operand on its way through the fuse selector, whatever else the host does meanwhile.
+struct SelectorRun {
+  const uint8_t* beats = nullptr;  // kSelectorBytes of data, TKEEP, TUSER | TLAST << 1 for each
+  uint64_t count = 0, at = 0;
+  uint8_t* choices = nullptr;  // kChoiceBytes for each
+  uint64_t capacity = 0, found = 0;
+  uint32_t idle_permille = 0, stall_permille = 0;
+  bool offered = false, ready = false, drawn = false;
+  Random random{0};
+
+  void offer(Vtop& top) {
+    if (!drawn) {
+      // Once a cycle: the host settles as often as it likes.
+      offered = at < count && (offered || !random.chance(idle_permille));
+      ready = !random.chance(stall_permille);
+      drawn = true;
+    }
+    put_selector(top, offered ? beats + at * (kSelectorBytes + 2) : nullptr, ready);
+  }
+  void take(Vtop& top) {
+    drawn = false;
+    if (offered && selector_ready(top)) {
+      at++;
+      offered = false;
+    }
+    if (ready && choice_valid(top)) {
+      if (found < capacity) get_choice(top, choices + found * kChoiceBytes);
+      found++;
+    }
+  }
+};
 
 struct Model {
   VerilatedContext context;
@@ -25,12 +58,16 @@ struct Model {
   }
   ~Model() { top.final(); }
 
+  SelectorRun selector;
+
   // Inputs are set: settle, so that outputs answer them.
   void settle() {
+    selector.offer(top);
     top.clk = 0;
     top.eval();
   }
   void edge() {
+    selector.take(top);
     top.clk = 1;
     top.eval();
     ticks++;
@@ -105,6 +142,27 @@ int sf_read(void* handle, uint32_t address, uint32_t* data) {
   *data = top.s_axil_rdata;
   model.edge();
   return response;
+}
+
+// Begins to play a raw operand into the fuse selector; it moves with every later call that takes
+// time. The buffers must outlive it.
+void sf_selector(void* handle, const uint8_t* beats, uint64_t count, uint8_t* choices,
+                 uint64_t capacity, uint32_t idle_permille, uint32_t stall_permille,
+                 uint64_t seed) {
+  SelectorRun run;
+  run.beats = beats;
+  run.count = count;
+  run.choices = choices;
+  run.capacity = capacity;
+  run.idle_permille = idle_permille;
+  run.stall_permille = stall_permille;
+  run.random = Random(seed);
+  static_cast<Model*>(handle)->selector = run;
+}
+uint64_t sf_selector_sent(void* handle) { return static_cast<Model*>(handle)->selector.at; }
+uint64_t sf_selector_found(void* handle) { return static_cast<Model*>(handle)->selector.found; }
+void sf_wait(void* handle, uint64_t cycles) {
+  while (cycles--) static_cast<Model*>(handle)->tick();
 }
 
 // Moves streams until every expected result beat has arrived, or `limit` cycles have passed

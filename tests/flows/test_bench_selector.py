@@ -25,7 +25,8 @@ class Model:
         self.wrong = list(wrong)
 
     def play(self, table, registers, shape, blocks):
-        choice = Selector(table, registers).run(describe_raw(table, self.parameters, shape, blocks))
+        selector = Selector(table, registers, cycle_bits=self.parameters.cycle_bits)
+        choice = selector.run(describe_raw(table, self.parameters, shape, blocks))
         choice.cost[self.wrong] += 1
 
         class Played:
@@ -72,11 +73,12 @@ def test_the_report_has_its_bars():
         "data_bits": 64,
         "groups": 1,
         "candidates": "exact",
+        "word_bits": 64,
+        "fusion_lut": 100,
         "array_lut": 1000,
         "array_lutram": 10,
         "array_dsp": 128,
         "selector": area,
-        "fusion": area,
         "lut": 200,
         "dsp": 4,
         "lutram": 8,

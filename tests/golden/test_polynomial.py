@@ -9,9 +9,8 @@ from golden.fuse.polynomial import (
     evaluate_naive,
     horner,
     plan_polynomial,
-    plan_smoother,
-    smooth,
 )
+from golden.fuse.smoother import plan_smoother, smooth
 from golden.matmul import matmul, matmul_events
 from golden.quantise import quantise_activations
 

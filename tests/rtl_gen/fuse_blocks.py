@@ -1,20 +1,27 @@
-"""Tables and raw blocks that the tests of the fuse unit and its feed share."""
+"""Tables and raw blocks for the fuse unit and its parts, and their set-up in a simulator."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
+from golden.fuse.selector import Registers
 from golden.fuse.table import BINS, MEASURED, PerformanceTable, Point
 
-__all__ = ["SHAPES", "random_table", "raw_block", "raw_blocks"]
+__all__ = ["SHAPES", "random_table", "raw_block", "raw_blocks", "set_up"]
 
 SHAPES = ((16, 4), (48, 12), (64, 16))
 """Ascending, as a table has them; one whose size is no power of two."""
 
 
-def random_table(rng: np.random.Generator, kernels: tuple[str, ...] = MEASURED) -> PerformanceTable:
+def random_table(
+    rng: np.random.Generator,
+    kernels: Sequence[str] = MEASURED,
+    shapes: Sequence[tuple[int, int]] = SHAPES,
+) -> PerformanceTable:
     """Any lines at all, one in twenty without a measurement."""
     points = []
     for kernel in kernels:
-        for depth, columns in SHAPES:
+        for depth, columns in shapes:
             for step in range(BINS):
                 there = bool(rng.random() < 0.95)
                 points.append(
@@ -62,3 +69,18 @@ def raw_block(rng: np.random.Generator) -> np.ndarray:
 def raw_blocks(rng: np.random.Generator, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Shape numbers and blocks."""
     return rng.integers(0, len(SHAPES), number), [raw_block(rng) for _ in range(number)]
+
+
+async def set_up(ctx, dut, table: PerformanceTable, registers: Registers) -> None:
+    """Load the table word by word, set the registers, restart."""
+    for address, word in enumerate(table.rom_image()):
+        ctx.set(dut.table_enable, 1)
+        ctx.set(dut.table_address, address)
+        ctx.set(dut.table_data, int(word))
+        await ctx.tick()
+    ctx.set(dut.table_enable, 0)
+    for name in ("alpha", "beta", "alpha_max", "beta_min", "budget", "adapt"):
+        ctx.set(getattr(dut, name), int(getattr(registers, name)))
+    ctx.set(dut.restart, 1)
+    await ctx.tick()
+    ctx.set(dut.restart, 0)

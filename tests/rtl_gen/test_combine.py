@@ -8,10 +8,19 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from golden.fuse.combine import UNIT, accumulate, round_accumulator
-from rtl_gen.fuse.combine import FusionUnit, WeightSumChecker
+from rtl_gen.fuse.combine import HALF, FusionUnit, WeightSumChecker
 
 CORNERS = [-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 1]
-EDGES = [-(2**47), 2**47 - 1, UNIT // 2, -UNIT // 2, 3 * UNIT // 2, 0, 2**46, (2**31) * UNIT - 1]
+EDGES = [
+    -(2**47),
+    2**47 - 1 - HALF,
+    UNIT // 2,
+    -UNIT // 2,
+    3 * UNIT // 2,
+    0,
+    2**46,
+    (2**31) * UNIT - 1,
+]
 
 
 def simulate(dut: wiring.Component, *benches: Callable) -> None:
@@ -29,11 +38,14 @@ def transfers(rng: np.random.Generator, count: int, lanes: int) -> list[dict]:
         sums = np.where(corner, rng.choice(CORNERS, lanes), rng.integers(-(2**31), 2**31, lanes))
         running = rng.integers(-(2**47), 2**47, lanes) >> rng.integers(0, 40)
         running = np.where(rng.random(lanes) < 0.3, rng.choice(EDGES, lanes), running)
+        weight = int(rng.choice([0, 1, UNIT // 2, UNIT, rng.integers(UNIT + 1)]))
+        # An accumulator holds a half more than the sum and must still fit.
+        fits = np.abs(running + weight * sums) < 2**47 - HALF
         items.append(
             {
                 "sums": [int(v) for v in sums],
-                "running": [int(v) for v in running],
-                "weight": int(rng.choice([0, 1, UNIT // 2, UNIT, rng.integers(UNIT + 1)])),
+                "running": [int(v) for v in np.where(fits, running, 0)],
+                "weight": weight,
                 "first": int(rng.integers(2)),
                 "last": int(rng.integers(2)),
             }
@@ -62,13 +74,14 @@ def test_fusion_unit(words: int, stall: float, rng: np.random.Generator):
         while len(seen) < len(items):
             if offered is None and queue and rng.random() >= stall:
                 offered = queue.pop(0)
-                ctx.set(dut.partials.payload, offered)
+                held = [value + HALF for value in offered["running"]]
+                ctx.set(dut.partials.payload, offered | {"running": held})
             ctx.set(dut.partials.valid, offered is not None)
             ctx.set(dut.results.ready, rng.random() >= stall)
             if ctx.get(dut.results.valid & dut.results.ready):
                 out = dut.results.payload
                 lanes = range(2 * words)
-                running = [ctx.get(out.running[lane]) for lane in lanes]
+                running = [ctx.get(out.running[lane]) - HALF for lane in lanes]
                 sums = [ctx.get(out.sums[lane]) for lane in lanes]
                 seen.append((cycle, (running, sums, ctx.get(out.last))))
             if ctx.get(dut.partials.valid & dut.partials.ready):
@@ -115,7 +128,7 @@ def test_parts_through_the_unit_are_a_fused_column(rng: np.random.Generator):
         exact = [
             sum(w * int(p) for w, p in zip(weights, partials[:, i], strict=True)) for i in (0, 1)
         ]
-        assert running == exact
+        assert running == [value + HALF for value in exact]
         got = [ctx.get(dut.results.payload.sums[lane]) for lane in range(2)]
         assert got == round_accumulator(exact).tolist()
 

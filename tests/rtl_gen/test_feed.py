@@ -32,7 +32,7 @@ def counts(p: UnitParameters, shape: int, block: np.ndarray) -> dict:
         "crowded": sum(int(crowded[numbers["nm", t]]) << i for i, t in enumerate(p.nm_thresholds)),
     }
     if p.lossy:
-        payload["dropped"] = [int(energy[:t].sum()) for t in p.thresholds[1:]]
+        payload["dropped"] = {f"below_{t}": int(energy[:t].sum()) for t in p.thresholds[1:]}
         payload["energy"] = int(energy.sum())
     return payload
 

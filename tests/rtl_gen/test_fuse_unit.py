@@ -16,7 +16,7 @@ from rtl_gen.emit import verilog
 from rtl_gen.fuse.counter import value_word
 from rtl_gen.fuse.unit import FuseUnit
 from sim.verilator.fuse_unit import FuseUnitModel, raw_words
-from tests.rtl_gen.fuse_blocks import SHAPES, random_table, raw_blocks
+from tests.rtl_gen.fuse_blocks import SHAPES, random_table, raw_blocks, set_up
 
 EXACT = default_candidates(MEASURED)
 LOSSY = (
@@ -53,7 +53,7 @@ def model(request) -> FuseUnitModel:
 def test_ten_thousand_blocks(model: FuseUnitModel, rng):
     table = random_table(rng)
     shape, blocks = raw_blocks(rng, 10_000)
-    golden = Selector(table, REGISTERS, SHIFT, GAIN)
+    golden = Selector(table, REGISTERS, SHIFT, GAIN, model.parameters.cycle_bits)
     expected = golden.run(describe_raw(table, model.parameters, shape, blocks))
     for idle, stall in ((0, 0), (300, 300), (0, 700)):
         seed = int(rng.integers(1 << 32))
@@ -77,7 +77,8 @@ def test_corners_of_the_weights_and_of_the_table(model: FuseUnitModel, beta: int
     shape, blocks = raw_blocks(rng, 1500)
     for used in (table, small):
         statistics = describe_raw(used, model.parameters, shape, blocks)
-        expected = Selector(used, registers, SHIFT, GAIN).run(statistics)
+        bits = model.parameters.cycle_bits
+        expected = Selector(used, registers, SHIFT, GAIN, bits).run(statistics)
         assert same(model.play(used, registers, shape, blocks).choice, expected)
     assert (expected.cost == INFEASIBLE).any()
 
@@ -121,24 +122,16 @@ def test_other_widths_and_kernels(
     p = parameters(candidates, word_rows=word_rows, block_rows=block_rows, nm_n=nm[0], nm_m=nm[1])
     table = random_table(rng)
     shape, blocks = raw_blocks(rng, 24)
-    expected = Selector(table, REGISTERS).run(describe_raw(table, p, shape, blocks))
+    expected = Selector(table, REGISTERS, cycle_bits=p.cycle_bits).run(
+        describe_raw(table, p, shape, blocks)
+    )
     dut = FuseUnit(p)
     layout = value_word(p)
     words, ends = raw_words(p, shape, blocks)
     chosen: list[tuple] = []
 
     async def feed(ctx):
-        for address, word in enumerate(table.rom_image()):
-            ctx.set(dut.table_enable, 1)
-            ctx.set(dut.table_address, address)
-            ctx.set(dut.table_data, int(word))
-            await ctx.tick()
-        ctx.set(dut.table_enable, 0)
-        for name in ("alpha", "beta", "alpha_max", "beta_min", "budget", "adapt"):
-            ctx.set(getattr(dut, name), int(getattr(REGISTERS, name)))
-        ctx.set(dut.restart, 1)
-        await ctx.tick()
-        ctx.set(dut.restart, 0)
+        await set_up(ctx, dut, table, REGISTERS)
         for word in words:
             number = int.from_bytes(word.tobytes(), "little") & (1 << layout.size) - 1
             ctx.set(dut.words.payload, layout.from_bits(number))
@@ -189,7 +182,7 @@ def test_a_unit_of_an_array():
     assert [c.kernel for c in p.candidates] == ["bitmap", "dense", "nm"]
     assert (p.nm_n, p.nm_m, p.lossy) == (1, 8, False)
     unit = FuseUnit(p)
-    assert unit.latency_cycles == 3 + 2 + 5 + 2
+    assert unit.latency_cycles == 3 + 2 + 7 + 2
     assert unit.free_words == 3
     text = verilog(unit)
     assert f"module {unit.module_name}(" in text

@@ -11,11 +11,14 @@ from amaranth.sim import Simulator
 from flows.build import cache_folder
 from golden.fuse.candidates import Blocks
 from golden.fuse.selector import INFEASIBLE, Choice, Registers, Selector
-from golden.fuse.table import BINS, MEASURED, PerformanceTable, Point
+from golden.fuse.table import BINS, PerformanceTable
 from golden.shape import KERNELS
 from rtl_gen.emit import verilog
-from rtl_gen.fuse.selector import FuseSelector, choice_layout, statistics_layout
+from rtl_gen.fuse.layouts import choice_layout, statistics_layout
+from rtl_gen.fuse.selector import FuseSelector
 from sim.verilator.build import build_model
+from sim.verilator.fuse_unit import register_words
+from tests.rtl_gen.fuse_blocks import random_table, set_up
 
 SHAPES = ((64, 16), (16, 4), (32, 8))
 CANDIDATES = 8
@@ -32,37 +35,6 @@ inline void get(Vtop& top, uint64_t* choice) {
   choice[1] = top.choices___05Fpayload[2];
 }
 """
-
-
-def random_table(rng: np.random.Generator) -> PerformanceTable:
-    """Any numbers at all, rising and falling, some without a measurement."""
-    points = []
-    for kernel in MEASURED:
-        for depth, columns in SHAPES:
-            for step in range(BINS):
-                there = rng.random() < 0.95
-                points.append(
-                    Point(
-                        kernel=kernel,
-                        depth=depth,
-                        columns=columns,
-                        step=step,
-                        feasible=bool(there),
-                        blocks=6 * there,
-                        cycles=int(rng.integers(1, 6 * 500)) * there,
-                        events=24 * (depth * columns * step // BINS) * there,
-                        weight_bytes=int(rng.integers(1, 4096)) * there,
-                    )
-                )
-    return PerformanceTable(
-        config_hash="0" * 64,
-        source="invented",
-        tools={},
-        seed=0,
-        lanes=4,
-        engines=4,
-        points=tuple(points),
-    )
 
 
 def random_blocks(rng: np.random.Generator, number: int, candidates: int) -> Blocks:
@@ -149,17 +121,7 @@ def play(
 ) -> tuple[list[int], np.ndarray, int]:
     """Choices, (running error, alpha, beta) after each, and the cycle of the last one."""
     rom, beats = table.rom_image(), pack_beats(blocks)
-    regs = np.array(
-        [
-            registers.alpha,
-            registers.beta,
-            registers.alpha_max,
-            registers.beta_min,
-            registers.budget,
-            registers.adapt,
-        ],
-        np.uint16,
-    )
+    regs = register_words(registers)
     number = len(blocks.count)
     choices, states = np.zeros((number, 2), np.uint64), np.zeros((number, 3), np.uint16)
     cycles = ctypes.c_uint64()
@@ -189,7 +151,7 @@ def play(
 @pytest.mark.parametrize(("idle", "stall"), [(0, 0), (300, 0), (0, 400), (300, 400)])
 @pytest.mark.parametrize("candidates", [CANDIDATES, 5, 2, 1])
 def test_ten_thousand_blocks(library, candidates: int, idle: int, stall: int, rng):
-    table = random_table(rng)
+    table = random_table(rng, shapes=SHAPES)
     blocks = random_blocks(rng, 10_000, candidates)
     registers = Registers(
         alpha=int(rng.integers(1, 1 << 9)),
@@ -214,7 +176,7 @@ def test_ten_thousand_blocks(library, candidates: int, idle: int, stall: int, rn
 
 @pytest.mark.parametrize("budget", [0, 700, 0xFFFF])
 def test_the_state_after_every_block(library, budget: int, rng):
-    table, blocks = random_table(rng), random_blocks(rng, 2000, 4)
+    table, blocks = random_table(rng, shapes=SHAPES), random_blocks(rng, 2000, 4)
     registers = Registers(alpha=3, beta=900, alpha_max=4000, beta_min=40, budget=budget)
     golden = Selector(table, registers, SHIFT, GAIN)
     chosen = golden.run(blocks)
@@ -233,7 +195,7 @@ def test_the_state_after_every_block(library, budget: int, rng):
 
 
 def test_without_adaptation_the_weights_rest(library, rng):
-    table, blocks = random_table(rng), random_blocks(rng, 500, 3)
+    table, blocks = random_table(rng, shapes=SHAPES), random_blocks(rng, 500, 3)
     registers = Registers(alpha=0xFFFF, beta=0xFFFF, beta_min=0, budget=0, adapt=False)
     golden = Selector(table, registers, SHIFT, GAIN)
     got, states, _ = play(library, table, registers, blocks)
@@ -242,10 +204,10 @@ def test_without_adaptation_the_weights_rest(library, rng):
 
 
 def test_one_candidate_per_cycle(library, rng):
-    table, registers = random_table(rng), Registers()
+    table, registers = random_table(rng, shapes=SHAPES), Registers()
     dut = FuseSelector(candidates=CANDIDATES, shapes=len(SHAPES), shift=SHIFT, gain=GAIN)
     dut._MustUse__silence = True  # lends its figures only
-    for candidates in (dut.free_candidates, 4, CANDIDATES):
+    for candidates in {dut.free_candidates, CANDIDATES}:
         blocks = random_blocks(rng, 300, candidates)
         _, _, cycles = play(library, table, registers, blocks)
         # The last beat is taken in cycle 300 * candidates - 1, no cycle lost before it.
@@ -254,23 +216,13 @@ def test_one_candidate_per_cycle(library, rng):
 
 @pytest.mark.parametrize("candidates", [1, 2, 5])
 def test_latency_and_choice_in_amaranth(candidates: int, rng):
-    table, registers = random_table(rng), Registers(alpha=700, beta=200, budget=1000)
+    table, registers = random_table(rng, shapes=SHAPES), Registers(alpha=700, beta=200, budget=1000)
     blocks = random_blocks(rng, 12, candidates)
     expected = pack_choices(Selector(table, registers, SHIFT, GAIN).run(blocks))
     dut = FuseSelector(candidates=CANDIDATES, shapes=len(SHAPES), shift=SHIFT, gain=GAIN)
 
     async def bench(ctx):
-        for address, word in enumerate(table.rom_image()):
-            ctx.set(dut.table_enable, 1)
-            ctx.set(dut.table_address, address)
-            ctx.set(dut.table_data, int(word))
-            await ctx.tick()
-        ctx.set(dut.table_enable, 0)
-        for name in ("alpha", "beta", "alpha_max", "beta_min", "budget", "adapt"):
-            ctx.set(getattr(dut, name), int(getattr(registers, name)))
-        ctx.set(dut.restart, 1)
-        await ctx.tick()
-        ctx.set(dut.restart, 0)
+        await set_up(ctx, dut, table, registers)
         ctx.set(dut.choices.ready, 1)
         layout = statistics_layout(len(SHAPES))
         for number, (word, _) in enumerate(pack_beats(blocks)):
