@@ -15,6 +15,7 @@ from .balance import assign_columns, cut_rows, makespan
 from .choose import Split, column_costs
 from .errors import BadInput
 from .fuse.fused import FusedMatrix
+from .fuse.grouping import Grouping
 from .kernels import Kernel
 from .shape import ArrayShape, is_power_of_two
 from .streams import EngineStream, encode_stream
@@ -188,6 +189,7 @@ def arrange(
     balance: str = "anneal",
     seed: int = 0,
     split: Split | FusedMatrix | None = None,
+    grouping: Grouping | None = None,
 ) -> Layout:
     """Distribute and encode the weights.
 
@@ -201,6 +203,7 @@ def arrange(
         balance: a name of `BALANCES`.
         seed: of the annealing.
         split: divides each block into parts.
+        grouping: distributes the columns instead of ``balance``; for one k part.
 
     Raises:
         BadInput: the rings cannot hold the weights, or no kernel can.
@@ -230,14 +233,17 @@ def arrange(
                     return sizes[1] / index_room
                 return max(sizes[0] / index_room, sizes[1] / index_room, sizes[2] / values_room)
 
-            start = assign_columns(items.costs.sum(axis=0), shape.engines, segments)
+            if grouping is None:
+                start = assign_columns(items.costs.sum(axis=0), shape.engines, segments)
+            else:
+                start = grouping.assign(weights, bounds, segments, seed)
             streams = _encode(shape, kernels, items, bounds, start, split)
             over = overflow(streams)
             if over <= 1:
                 args = (bounds, segments, m_tiles, not streamed)
                 predicted = _predict(shape, streams, *args)
                 layout = Layout(streams, segments, not streamed, k_split, predicted, predicted)
-                if balance == "lpt":
+                if balance == "lpt" or grouping is not None:
                     return layout
                 better = anneal_columns(items.costs, start, seed)
                 streams = _encode(shape, kernels, items, bounds, better, split)

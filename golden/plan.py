@@ -20,6 +20,7 @@ import numpy as np
 from .choose import Split, built_kernels, kept_rows
 from .errors import BadInput
 from .fuse.fused import FusedMatrix
+from .fuse.grouping import Grouping
 from .layout import BALANCES, Layout, arrange, parts_to_try, tilings
 from .matmul import check_operands
 from .shape import ArrayShape
@@ -228,6 +229,7 @@ def plan_matmul(
     balance: str = "anneal",
     seed: int = 0,
     split: Split | FusedMatrix | None = None,
+    grouping: Grouping | None = None,
     drop_weight_rows: bool = True,
     drop_activation_rows: bool = False,
 ) -> Plan:
@@ -247,6 +249,8 @@ def plan_matmul(
         split: divides each block into parts with a kernel each; ``kernel`` then only limits which.
             Either a strategy, or the matrix' own parts, whose sum ``weights`` must be.  Parts
             with weights of their own ask for an array with fusion and for one k part.
+        grouping: brings like columns together and ends k tiles where the structure does, for
+            fewer stored bytes, instead of ``balance``; one k part only.
         drop_weight_rows: leave out each k whose weights are zero in all columns.
         drop_activation_rows: leave out each k whose activations are zero for all tokens; such a
             plan is good for these activations alone.
@@ -262,6 +266,10 @@ def plan_matmul(
     kernels = built_kernels(shape, kernel)
     outputs = weights.shape[1]
     tried = parts_to_try(shape, outputs, k_split)
+    if grouping is not None:
+        if 1 not in tried:
+            raise BadInput(f"k_split: must be 1 or auto where columns are grouped, got {k_split}")
+        tried = [1]
     if balance not in BALANCES:
         raise BadInput(f"balance: must be one of {', '.join(BALANCES)}, got {balance!r}")
     needed = np.ones(len(weights), bool)
@@ -276,7 +284,7 @@ def plan_matmul(
     if isinstance(split, FusedMatrix):
         split = split.rows(kept)
     found: list[tuple[np.ndarray, Layout]] = []
-    for bounds in tilings(shape, len(kept)):
+    for bounds in tilings(shape, len(kept)) if grouping is None else [grouping.bounds(sent)]:
         # What the first tile's load is to a long product is not worth trying.
         load = min(shape.k_tile, len(kept)) * shape.row_bits / shape.data_bits
         if found and load < (1 - _WORTH) * found[-1][1].predicted:
@@ -292,6 +300,7 @@ def plan_matmul(
                 balance=balance,
                 seed=seed,
                 split=split,
+                grouping=grouping,
             )
             if parts > 1 and any(stream.mixed for stream in layout.streams):
                 # Each k part would be rounded by itself.

@@ -7,13 +7,17 @@ values, so the product stays exact.
 **Candidates.** The block whole, and its decompositions into two parts with disjoint support:
 nearly full runs of rows and the rest, and dense columns and sparse ones.  Each part is a block to
 the selector, which names its kernel and cost; a decomposition costs the sum, and the first of
-equals is taken.  A decomposition that the table prefers must also be cheaper by the exact price
-of `golden.fuse.decompose.part_cost`, else the block stays whole.
+equals is taken.
 
 **Price.** The table's R is cycles plus ``price`` cycles for each stored byte: with a price of 1
 the sum of both is minimised, which for formats of about one byte per cycle is the product of
 both; with a price near 0 bytes only decide between equal cycles.  The price is part of the table
 that is loaded, not of the selector.
+
+**Near ties.** The table holds random blocks and is a line between densities, so it is off by some
+per cent where non-zeros stand in bands or tiles.  Offline the block itself is at hand: kernels and
+decompositions that the table puts within `NEAR` of its choice are compared by their exact price.
+``refine=False`` leaves the table's choice as the hardware would make it.
 
 **Blocks of other shapes.** A block is weighed as so many blocks of the table's nearest shape and
 of its own density: counts are divided by the ratio of the sizes, rounding to nearest.
@@ -31,12 +35,13 @@ from ..shape import KERNELS as NUMBERS
 from ..shape import ArrayShape
 from .candidates import Blocks
 from .decompose import Cost, dense_core
-from .selector import INFEASIBLE, Selector
+from .selector import INFEASIBLE, Selector, table_cycles
 from .table import CLUSTERED, PerformanceTable, density_bin
 
 __all__ = [
     "CYCLES_FIRST",
     "CYCLES_TIMES_BYTES",
+    "NEAR",
     "BlockSelector",
     "Selection",
     "block_statistics",
@@ -50,6 +55,8 @@ CYCLES_TIMES_BYTES = Fraction(1)
 """Price of a byte that weighs cycles and bytes alike."""
 CYCLES_FIRST = Fraction(1, 64)
 """Price of a byte that saves bytes only where they cost next to no cycle."""
+NEAR = Fraction(1, 8)
+"""Share of the table's least cost within which exact prices decide."""
 
 _FILLS = (1.0, 0.75, 0.5)
 _DENSE_COLUMN = 0.25  # from here a bit per row takes fewer bytes than a gap per non-zero
@@ -187,6 +194,7 @@ class BlockSelector:
         price: of a stored byte in cycles.
         kernels: candidates, by default all that array and table hold.
         split_blocks: whether decompositions are candidates.
+        refine: whether exact prices decide near ties.
     """
 
     def __init__(
@@ -197,14 +205,17 @@ class BlockSelector:
         *,
         kernels: Sequence[str] | None = None,
         split_blocks: bool = True,
+        refine: bool = True,
     ) -> None:
-        self.shape, self.price, self.split_blocks = shape, price, split_blocks
+        self.shape, self.price = shape, price
+        self.split_blocks, self.refine = split_blocks, refine
         self.table = priced_table(table, price)
         allowed = shape.kernels if kernels is None else kernels
         self.names = tuple(k for k in ORDER if k in allowed and k in table.kernels)
         self.formats: dict[str, Kernel] = {k: KERNELS[k].configured(shape) for k in self.names}
         self.column_floor = shape.group * shape.drain_cycles
         self._selector = Selector(self.table)
+        self._rom = self.table.rom_image()
         self._known: dict[tuple[tuple[int, ...], bytes], Selection] = {}
 
     def split(self, block: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -233,25 +244,50 @@ class BlockSelector:
             kernels = tuple(NUMBERS[k] for k in choice.kernel[part])
             # The cost is beta * R with beta = 1.
             predicted = sum(costs) / (1 << 16) * scale
-            options.append(Selection(kernels, group, predicted, sum(costs)))
+            options.append((Selection(kernels, group, predicted, sum(costs)), part))
         if not options or not block.any():
             # The selector leaves blocks without a choice to candidate 0; an empty block is
             # decided by the exact cycles and bytes, and any kernel holds it.
             kernel, cycles = choose_kernel([self.formats[k] for k in self.names], block)
             return Selection((kernel.name,), (block != 0,), float(cycles), 0)
-        best = min(options, key=lambda option: option.cost)
-        single = options[0]
-        if len(best.kernels) > 1 and len(single.kernels) == 1:
-            worth = self._exact(best, block)
-            if worth >= self._exact(single, block):
-                best = single
-        return best
+        least = min(option.cost for option, _ in options)
+        if not self.refine:
+            return next(option for option, _ in options if option.cost == least)
+        table, missing = table_cycles(self._rom, blocks)
+        table = np.where(missing | blocks.infeasible, INFEASIBLE >> 16, table)
+        found = [
+            self._nearby(block, option, table[part], scale)
+            for option, part in options
+            if option.cost <= (1 + NEAR) * least
+        ]
+        return min(found, key=lambda pair: pair[0])[1]
 
-    def _exact(self, selection: Selection, block: np.ndarray) -> Fraction:
-        total = Cost(0, 0)
-        for kernel, part in selection.parts(block):
-            total += exact_cost(self.formats[kernel], part, self.column_floor)
-        return total.cycles + self.price * total.bytes
+    def _nearby(
+        self, block: np.ndarray, option: Selection, table: np.ndarray, scale: float
+    ) -> tuple[Fraction, Selection]:
+        """Exact price of an option, each part in the best kernel of those that the table ties.
+
+        Args:
+            block: int8.
+            option: masks of the parts.
+            table: int64 (parts, kernels), the table's R.
+            scale: blocks of the table that the block stands for.
+        """
+        total, kernels, cycles = Fraction(0), [], 0
+        for mask, line in zip(option.masks, table, strict=True):
+            part = np.where(mask, block, 0).astype(np.int8)
+            limit = (1 + NEAR) * int(line.min())
+            near = [k for k in np.argsort(line, kind="stable") if int(line[k]) <= limit]
+            prices = [self._exact(self.names[k], part) for k in near]
+            place = prices.index(min(prices))
+            total += prices[place]
+            kernels.append(self.names[near[place]])
+            cycles += int(line[near[place]])
+        return total, Selection(tuple(kernels), option.masks, cycles * scale, cycles << 16)
+
+    def _exact(self, kernel: str, part: np.ndarray) -> Fraction:
+        cost = exact_cost(self.formats[kernel], part, self.column_floor)
+        return cost.cycles + self.price * cost.bytes
 
 
 def exact_selection(selector: BlockSelector, block: np.ndarray) -> Selection:

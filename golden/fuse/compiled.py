@@ -1,16 +1,18 @@
-"""Plan of an exact product with the selector's kernels, never slower than one kernel for all.
+"""Plan of an exact product with the selector's kernels: several plans compete.
 
-Several plans compete: the selector's with bytes that only break ties, for `product` also the
-selector's with bytes that weigh as much as cycles, and each single kernel that could be as fast.
-Their cycles are counted by the cycle model, at most `COUNTED_TILES` tiles of tokens of them.
+The selector's with bytes that only break ties, for `product` also the selector's with bytes that
+weigh as much as cycles; each single kernel that could be as good; and the selector's on grouped
+columns (`golden.fuse.grouping`), with the price of a byte at which one per cent of cycles and one
+of bytes are worth the same.  Cycles are counted by the cycle model, at most `COUNTED_TILES` tiles
+of tokens of them.
 
-| objective | plan taken                                                                     |
-|-----------|--------------------------------------------------------------------------------|
-| `cycles`  | least cycles x bytes of the plans that no single kernel beats in cycles        |
-| `product` | least cycles x bytes of all plans                                              |
+| objective | plan taken                                                                      |
+|-----------|---------------------------------------------------------------------------------|
+| `cycles`  | least cycles x bytes of the plans within `TOLERANCE` of the least cycles        |
+| `product` | least cycles x bytes of all plans                                               |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -23,22 +25,29 @@ from ..kernels import KERNELS
 from ..plan import Plan, plan_matmul
 from ..shape import ArrayShape
 from .compile import CYCLES_FIRST, CYCLES_TIMES_BYTES, BlockSelector, exact_cost
+from .grouping import Grouping
 from .table import PerformanceTable
 
 __all__ = [
     "COUNTED_TILES",
     "OBJECTIVES",
+    "TOLERANCE",
     "Candidate",
     "Compiled",
     "compile_matmul",
     "decoder_cycles",
     "oracle_cycles",
     "predicted_cycles",
+    "table_choice_cycles",
 ]
 
 COUNTED_TILES = 16
 """Tiles of tokens that competing plans are counted over; further ones repeat the last."""
 OBJECTIVES = ("cycles", "product")
+TOLERANCE = Fraction(1, 100)
+"""More cycles than the quickest plan's that ``cycles`` gives for fewer bytes."""
+
+_LEAST_COLUMNS = 2  # per engine, from which there is something to group
 
 _PRICES = {
     "cycles": {"selector": CYCLES_FIRST},
@@ -102,6 +111,7 @@ class Compiled:
             "parts": parts,
             "decoder_cycles_predicted": predicted_cycles(self.table, plan),
             "decoder_cycles": decoder_cycles(plan),
+            "decoder_cycles_table": table_choice_cycles(self.table, plan),
             "decoder_cycles_oracle": oracle_cycles(plan),
         }
 
@@ -125,16 +135,31 @@ def predicted_cycles(table: PerformanceTable, plan: Plan) -> int:
     return round(total)
 
 
-def oracle_cycles(plan: Plan) -> int:
-    """Decoder cycles of a plan's blocks, each whole in the kernel that is exactly the quickest."""
-    formats = [KERNELS[k].configured(plan.shape) for k in ORDER if k in plan.shape.kernels]
-    total = 0
+def _whole_blocks(plan: Plan) -> Iterator[np.ndarray]:
+    """The blocks of a plan, their parts put together."""
     for stream in plan.streams:
         for tile in np.unique(stream.tiles):
             parts = [b for b, t in zip(stream.blocks, stream.tiles, strict=True) if t == tile]
-            block = np.sum(parts, axis=0, dtype=np.int8)
-            total += min(exact_cost(k, block).cycles for k in formats if k.accepts(block))
-    return total
+            yield np.bitwise_or.reduce(parts)
+
+
+def oracle_cycles(plan: Plan) -> int:
+    """Decoder cycles of a plan's blocks, each whole in the kernel that is exactly the quickest."""
+    formats = [KERNELS[k].configured(plan.shape) for k in ORDER if k in plan.shape.kernels]
+    return sum(
+        min(exact_cost(k, block).cycles for k in formats if k.accepts(block))
+        for block in _whole_blocks(plan)
+    )
+
+
+def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
+    """Decoder cycles of a plan's blocks in what the table alone chooses, as the hardware would."""
+    selector = BlockSelector(plan.shape, table, CYCLES_FIRST, refine=False)
+    return sum(
+        exact_cost(selector.formats[kernel], part).cycles
+        for block in _whole_blocks(plan)
+        for kernel, part in selector.split(block)
+    )
 
 
 def _count(plan: Plan) -> CycleCount:
@@ -192,7 +217,9 @@ def compile_matmul(
             f"performance table: kernels: must hold all of the array, lacks {', '.join(lacking)}"
         )
 
-    def planned(name: str, kernel: str, selector: BlockSelector | None) -> Candidate:
+    def planned(
+        name: str, kernel: str, selector: BlockSelector | None, grouping: Grouping | None = None
+    ) -> Candidate:
         plan = plan_matmul(
             shape,
             activations,
@@ -202,6 +229,7 @@ def compile_matmul(
             balance=balance,
             seed=seed,
             split=None if selector is None else selector.split,
+            grouping=grouping,
             drop_activation_rows=drop_activation_rows,
         )
         return Candidate(name, plan, _count(plan).cycles, plan.weight_bytes, selector)
@@ -219,7 +247,7 @@ def compile_matmul(
         found = [*candidates, *singles]
         bound = _single_bound(shape, name, needed, tiles)
         if objective == "cycles":
-            able = bound <= min(candidate.cycles for candidate in found)
+            able = bound <= (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
         else:
             # No format takes fewer bytes than its values.
             least = bound * np.count_nonzero(needed)
@@ -230,9 +258,21 @@ def compile_matmul(
             except BadInput:
                 # Rows that went with others may leave runs that the format can't hold.
                 continue
-    allowed = [*candidates, *singles]
+    found = [*candidates, *singles]
+    many = weights.shape[1] >= _LEAST_COLUMNS * shape.engines
+    best = min(found, key=lambda candidate: candidate.product)
+    # Over several segments a block has too few columns for its header to pay.
+    if len(names) > 1 and many and best.plan.segments == 1 and k_split in (1, "auto"):
+        progress("group columns", 0, 1)
+        price = Fraction(best.cycles * shape.engines, tiles * best.bytes)
+        # Small figures, since the price multiplies every line of the table.
+        price = max(CYCLES_FIRST, price.limit_denominator(CYCLES_FIRST.denominator))
+        selector = BlockSelector(shape, table, price)
+        grouping = Grouping(shape, float(price))
+        found.append(planned("selector, grouped columns", "auto", selector, grouping))
+    allowed = found
     if objective == "cycles":
-        limit = min(candidate.cycles for candidate in singles or allowed)
-        allowed = [candidate for candidate in allowed if candidate.cycles <= limit]
+        limit = (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
+        allowed = [candidate for candidate in found if candidate.cycles <= limit]
     chosen = min(allowed, key=lambda candidate: (candidate.product, candidate.cycles))
-    return Compiled(chosen, (*candidates, *singles), objective, table)
+    return Compiled(chosen, tuple(found), objective, table)

@@ -1,4 +1,4 @@
-"""Kernel selection of static weights: exact, never slower than one kernel, near the oracle."""
+"""Kernel selection of static weights: exact, as quick as any one kernel, near the oracle."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -17,7 +17,7 @@ from golden.fuse.compile import (
     priced_table,
     variants,
 )
-from golden.fuse.compiled import OBJECTIVES, compile_matmul
+from golden.fuse.compiled import OBJECTIVES, TOLERANCE, compile_matmul
 from golden.fuse.computed import computed_table, table_shapes
 from golden.fuse.table import DENSITIES
 from golden.kernels import KERNELS
@@ -86,7 +86,7 @@ def decoded(plan):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_compiled_plan_is_exact_and_no_kernel_is_quicker(kind, objective, table, rng):
+def test_a_compiled_plan_is_exact_and_the_best_of_its_objective(kind, objective, table, rng):
     weights = structured(rng, kind)
     activations = rng.integers(-128, 128, (9, len(weights))).astype(np.int8)
     compiled = compile_matmul(SHAPE, activations, weights, table, objective=objective)
@@ -101,9 +101,13 @@ def test_a_compiled_plan_is_exact_and_no_kernel_is_quicker(kind, objective, tabl
             continue
         quickest = count_cycles(single).cycles
         if objective == "cycles":
-            assert cycles <= quickest
+            assert cycles <= (1 + TOLERANCE) * quickest
         else:
             assert cycles * plan.weight_bytes <= quickest * single.weight_bytes
+    least = min(candidate.cycles for candidate in compiled.candidates)
+    for candidate in compiled.candidates:
+        if objective == "product" or candidate.cycles <= (1 + TOLERANCE) * least:
+            assert compiled.chosen.product <= candidate.product
     report = compiled.report()
     assert report["parts"] >= report["blocks"] > 0
     assert report["table"] == "computed (cycle model)"
@@ -131,6 +135,29 @@ def test_the_selector_is_near_the_oracle(table, rng):
                         best += cost
         assert best <= chosen
         assert best >= 0.9 * chosen
+
+
+def test_exact_prices_decide_near_ties(table, rng):
+    price = Fraction(1, 64)
+    refined, plain = (BlockSelector(SHAPE, table, price, refine=refine) for refine in (True, False))
+
+    def cost(selector, block):
+        total = Fraction(0)
+        for kernel, part in selector.split(block):
+            exact = exact_cost(selector.formats[kernel], part, selector.column_floor)
+            total += exact.cycles + price * exact.bytes
+        return total
+
+    for _ in range(20):
+        density = rng.choice([0.0, 0.03, 0.1, 0.5, 1.0])
+        block = np.where(rng.random((64, 16)) < density, -128, 0).astype(np.int8)
+        assert cost(refined, block) <= cost(plain, block)
+    # Bands, which the table's random blocks are not like: two rows that move, and three that stay.
+    for width, shift, better in ((2, 7, "bitmap"), (3, 0, "runlength")):
+        rows = np.arange(64)[:, None] - shift * np.arange(16)
+        band = np.where(rows % 64 < width, 127, 0).astype(np.int8)
+        assert refined.choose(band).kernels == (better,)
+        assert cost(refined, band) < cost(plain, band)
 
 
 def test_parts_are_disjoint_and_sum_to_the_block(table, rng):
