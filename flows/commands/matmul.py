@@ -1,4 +1,8 @@
-"""``sparsefuse matmul``: a product of two int8 matrices on any of the three levels."""
+"""``sparsefuse matmul``: a product of two matrices on any of the three levels.
+
+Float operands are rounded to int8 first: activations per token, weights per output column.  With
+an error budget their channels are equalised; ``--scales`` writes what it takes to use the weights.
+"""
 
 from enum import StrEnum
 from io import BytesIO
@@ -14,9 +18,13 @@ from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
 from golden.fuse.approximate import check_budget
 from golden.fuse.table import load_table
+from golden.quantise import finite_matrix
 from rtl_gen.config import derive, load
 
 __all__ = ["register"]
+
+
+_FLOATS = ("float32", "float64")
 
 
 class _Engine(StrEnum):
@@ -45,14 +53,36 @@ class _Objective(StrEnum):
     product = "product"
 
 
+def _operand(path: Path, field: str) -> np.ndarray:
+    """An int8, float32 or float64 matrix; BadInput for other types and for NaN or infinity."""
+    found = _dtype(path)
+    if found and found not in (*_FLOATS, "int8"):
+        raise BadInput(
+            f"{path}: {field}: must have dtype int8, {' or '.join(_FLOATS)}, got {found}"
+        )
+    operand = load_npy(path, dtype=found if found in _FLOATS else "int8", field=field)
+    if found in _FLOATS:
+        finite_matrix(f"{path}: {field}", operand)
+    return operand
+
+
+def _dtype(path: Path) -> str:
+    """Name of the type in a ``.npy`` file's header, empty where it can't be read."""
+    try:
+        return str(np.load(path, mmap_mode="r", allow_pickle=False).dtype)
+    except Exception:
+        # What is wrong with the file is for `load_npy` to say.
+        return ""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
 
     @app.command()
     def matmul(
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
-        activations: Annotated[Path, typer.Option(help="int8 .npy file, shape (M, K).")],
-        weights: Annotated[Path, typer.Option(help="int8 .npy file, shape (K, N).")],
+        activations: Annotated[Path, typer.Option(help="int8 or float .npy file, shape (M, K).")],
+        weights: Annotated[Path, typer.Option(help="int8 or float .npy file, shape (K, N).")],
         engine: Annotated[_Engine, typer.Option(help="Golden model, cycle model or RTL.")],
         kernel: Annotated[
             _Kernel, typer.Option(help="Event source; auto chooses for each block.")
@@ -72,8 +102,8 @@ def register(app: typer.Typer) -> None:
         objective: Annotated[
             _Objective,
             typer.Option(
-                help="What kernel auto minimises: cycles x bytes of the plans that no single "
-                "kernel beats in cycles, or cycles x bytes of all plans."
+                help="What kernel auto minimises: cycles x bytes of the plans within 1 % of the "
+                "least cycles, or cycles x bytes of all plans."
             ),
         ] = _Objective.cycles,
         table: Annotated[
@@ -86,21 +116,44 @@ def register(app: typer.Typer) -> None:
         error_budget: Annotated[
             float | None,
             typer.Option(
-                help="Approximate mode: drop small weights while the output's relative error "
-                "stays within this, 0 to 1."
+                help="Approximate mode: drop weights, the others making up for them, while the "
+                "output's relative error against the product of the operands as given stays "
+                "within this, 0 to 1."
             ),
         ] = None,
         calibration: Annotated[
             Path | None,
             typer.Option(
-                help="int8 .npy file, shape (M', K), on which the budget is held; by default "
-                "the activations."
+                help="int8 or float .npy file, shape (M', K), on which the budget is held, the "
+                "last fifth unseen; by default the activations, on which weights then are "
+                "fitted too."
             ),
         ] = None,
-        out: Annotated[Path | None, typer.Option(help="int32 .npy file to write, (M, N).")] = None,
+        equalise: Annotated[
+            bool,
+            typer.Option(
+                "--equalise/--no-equalise",
+                help="With an error budget and float operands: divide the channels of the "
+                "activations, and multiply the weights, where that lowers the rounding error.",
+            ),
+        ] = True,
+        scales: Annotated[
+            Path | None,
+            typer.Option(
+                help=".npz file to write: weights (int8, as multiplied), weight_scale (N,), "
+                "divisors (K,) of the activations' channels, and activation_scale (M,)."
+            ),
+        ] = None,
+        out: Annotated[
+            Path | None,
+            typer.Option(
+                help=".npy file to write, (M, N): int32, or float32 in real units where "
+                "an operand is float."
+            ),
+        ] = None,
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
-        """Compute O = A @ W; A int8 (M, K), W int8 (K, N), O int32 (M, N); exact by default."""
+        """Compute O = A @ W; int8 (M, K) and (K, N) give int32 (M, N), exactly by default."""
         derived = derive(load(config))
         if calibration is not None and error_budget is None:
             raise BadInput("calibration: must come with an error budget, got none")
@@ -108,16 +161,21 @@ def register(app: typer.Typer) -> None:
             raise BadInput(f"table: must come with kernel auto, got kernel {kernel.value}")
         if error_budget is not None:
             check_budget(error_budget)
-        a = load_npy(activations, field="activations")
-        w = load_npy(weights, field="weights")
+        a = _operand(activations, "activations")
+        w = _operand(weights, "weights")
         if a.shape[1] != w.shape[0]:
             raise BadInput(
                 f"{activations} and {weights}: shape: K must agree, got {a.shape} and {w.shape}"
             )
-        x = None if calibration is None else load_npy(calibration, field="calibration")
+        x = None if calibration is None else _operand(calibration, "calibration")
         if x is not None and x.shape[1] != w.shape[0]:
             raise BadInput(
                 f"{calibration} and {weights}: shape: K must agree, got {x.shape} and {w.shape}"
+            )
+        if x is not None and x.dtype.kind != a.dtype.kind:
+            raise BadInput(
+                f"{calibration}: calibration: must be int8 or float as the activations are "
+                f"({a.dtype}), got {x.dtype}"
             )
         measured = None if table is None else load_table(table, derived.config_hash)
         with progress_line() as progress:
@@ -135,12 +193,17 @@ def register(app: typer.Typer) -> None:
                 table=measured,
                 error_budget=error_budget,
                 calibration=x,
+                equalise=equalise,
             )
         figures = product.report(derived, w)
         if out is not None:
             buffer = BytesIO()
-            np.save(buffer, product.output)
+            np.save(buffer, product.output if product.scales is None else product.real)
             write_bytes(out, buffer.getvalue())
+        if scales is not None:
+            buffer = BytesIO()
+            np.savez(buffer, **product.operands)
+            write_bytes(scales, buffer.getvalue())
         if report is not None:
             write_json(report, figures)
         names = ("kernel", "cycles", "events", "macs_dense", "macs_effective", "weight_bytes")
@@ -155,9 +218,14 @@ def register(app: typer.Typer) -> None:
                 ("parts", f"{selection['parts']} in {selection['blocks']} blocks"),
                 ("table", selection["table"]),
             ]
+        if product.scales is not None:
+            rows.append(("error, plain INT8", f"{figures['error_quantisation']:.4%}"))
+        if figures["equalised"]:
+            rows.append(("error, equalised", f"{figures['error_equalised']:.4%}"))
         if error_budget is not None:
             rows.append(("error", f"{figures['error']:.4%} (budget {error_budget:.4%})"))
             rows.append(("weights dropped", figures["weights_dropped"]))
+            rows.append(("weights changed", figures["weights_changed"]))
         for name in ("utilisation", "utilisation_slots"):
             if figures[name] is not None:
                 rows.append((name, f"{figures[name]:.1%}"))

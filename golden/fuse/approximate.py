@@ -1,60 +1,77 @@
-"""Approximate mode: small weights dropped, the output error held to a budget.
+"""Approximate mode: small weights dropped, the others compensate, the output error in a budget.
 
-Error is ``|A W' - A W| / |A W|`` (Frobenius norms) on calibration activations A, with W' the
-weights that remain.  A weight's *score* is ``|w[k, n]| * rms(A[:, k])``, its part of the output's
-energy for uncorrelated activations (Sun et al., "A Simple and Effective Pruning Approach for
-Large Language Models", ICLR 2024, equation 1).
+Error is ``|X (s q) - T| / |T|`` (Frobenius norms) against the *float layer's* output ``T = A W``:
+X are the activations that the array multiplies, in real units, ``s q`` the int8 weights times
+the scale of their column.  Rounding of both operands thus counts.  A layer that is given in int8
+is its own float layer, with s = 1 and X = A.
 
 Per block of ``k_tile`` rows and an engine's columns the selector chooses a kernel and one of
-`LEVELS` thresholds, in fractions of one global threshold: E is the share of the block's score
-energy that a threshold drops, R the table's cycles for what remains, and the controller holds the
-running E to the square of the budget (`golden.fuse.selector`).  The estimate takes activations as
-uncorrelated, so the global threshold is then searched, by bisection on its logarithm, for the
-fewest weights whose *measured* error stays within the budget.  No threshold at all is always
-allowed, so the budget holds whatever the activations are.
+`LEVELS` limits, in fractions of one global limit: E is the share of the output's energy that
+dropping below the limit costs, by the saliency ``w^2 / [H^-1]_kk`` (`golden.fuse.compensate`), R
+the table's cycles for what remains, and the controller holds the running E to the square of the
+budget (`golden.fuse.selector`).  The limits then govern the compensation, and the global limit is
+searched, by bisection on its logarithm, for the fewest weights whose *measured* error stays
+within the budget.  Two ways are tried: row by row and then descent, and descent under limits that
+rise slowly, each with `DAMPINGS`: more damping fits less, which the tokens held out reward or not.
+An equal limit is an equal marginal error, so blocks share the budget as they should.
+
+Plain rounding with all weights is always among the candidates.  Where it exceeds the budget and
+compensated rounding too, there is no answer, and CheckFailed says so.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..choose import ORDER
-from ..errors import BadInput
-from ..matmul import check_operands, matmul
-from ..shape import KERNELS as NUMBERS
+from ..errors import BadInput, CheckFailed
+from ..matmul import check_operands
 from ..shape import ArrayShape
-from .candidates import ERROR_MAX, Blocks
-from .selector import Registers, Selector
-from .table import CLUSTERED, PerformanceTable, density_bin
+from .compensate import Problem, descend, problem_of, sequential
+from .layer import Layer, Sample
+from .limits import Grid, block_limits
+from .table import PerformanceTable
 
-__all__ = ["LEVELS", "Approximation", "approximate", "check_budget", "output_error"]
+__all__ = ["DAMPINGS", "Approximation", "approximate", "check_budget"]
 
-LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Thresholds of a block, in fractions of the global one."""
+DAMPINGS = (0.01, 0.1)
+"""Damping of the compensation, in turn; see `golden.fuse.compensate`."""
 
-_STEPS = 12  # bisections: enough to know the threshold to 1 part in a hundred
+_OCTAVES = (4.0, 1.0)  # on each side of the limit foretold: by the saliencies, by a search before
+_FINEST = 1 / 64  # octaves, where bisection ends: the limit to 1 part in 90
+_SWEEPS = 16  # of descent; 40 drop below 0.5 % of the weights more
+_RAMP = 6  # sweeps over which limits rise
 
 
 @dataclass(frozen=True, eq=False)
 class Approximation:
-    """Weights with small ones dropped.
+    """Weights of which some are dropped and the others adjusted.
 
     Attributes:
-        weights: int8 (K, N), W'.
-        error: measured on the calibration activations.
+        weights: int8 (K, N).
+        error: measured on all calibration tokens, at most the budget.
+        error_quantisation: the same with all weights, plainly rounded.
         budget: what the error had to stay within.
-        threshold: global threshold, in units of the score; 0 where nothing may be dropped.
+        threshold: global limit, in units of the output; 0 where nothing may be dropped.
         levels: int64 (k tiles, column groups), the chosen place in `LEVELS` of each block.
         dropped: weights that are zero now and were not.
+        changed: weights with another value than plain rounding, not zero.
+        held_out: tokens that the budget was held on and that the weights were not fitted to.
     """
 
     weights: np.ndarray = field(repr=False)
     error: float
+    error_quantisation: float
     budget: float
     threshold: float
     levels: np.ndarray = field(repr=False)
     dropped: int
+    changed: int
+    held_out: int
 
 
 def check_budget(budget: float) -> float:
@@ -64,150 +81,113 @@ def check_budget(budget: float) -> float:
     return float(budget)
 
 
-def output_error(activations: np.ndarray, weights: np.ndarray, other: np.ndarray) -> float:
-    """``|A W' - A W| / |A W|`` of int8 operands; infinite where only A W is zero."""
-    difference = (matmul(activations, other).astype(np.float64)) - matmul(activations, weights)
-    change = float(np.linalg.norm(difference))
-    return 0.0 if change == 0 else _ratio(change, matmul(activations, weights))
+def _by_rows(problem: Problem, limits: np.ndarray) -> NDArray[np.int8]:
+    """Row by row, then descent."""
+    return descend(problem, sequential(problem, limits), limits, _SWEEPS)
 
 
-def _ratio(change: float, reference: np.ndarray) -> float:
-    norm = float(np.linalg.norm(reference.astype(np.float64)))
-    return change / norm if norm else math.inf
+def _by_rise(problem: Problem, limits: np.ndarray) -> NDArray[np.int8]:
+    """Descent under limits that rise."""
+    held = problem.start
+    for sweep in range(_SWEEPS):
+        held = descend(problem, held, limits * min(1.0, (sweep + 1) / _RAMP))
+    return held
 
 
-class _Grid:
-    """Sums over the blocks of a matrix: k tiles by groups of columns."""
-
-    def __init__(self, weights: np.ndarray, shape: ArrayShape) -> None:
-        depth, outputs = weights.shape
-        self.shape = shape
-        width = min(shape.columns, -(-outputs // shape.engines))
-        self.rows = np.arange(0, depth, shape.k_tile)
-        self.columns = np.arange(0, outputs, width)
-        depths = np.minimum(shape.k_tile, depth - self.rows)
-        widths = np.minimum(width, outputs - self.columns)
-        self.sizes = (depths[:, None] * widths).reshape(-1)
-        self.depths = np.repeat(depths, len(widths))
-        self.widths = np.tile(widths, len(depths))
-
-    def sums(self, values: np.ndarray) -> np.ndarray:
-        """Sum of each block, (blocks,)."""
-        by_row = np.add.reduceat(values, self.rows, axis=0)
-        return np.add.reduceat(by_row, self.columns, axis=1).reshape(-1)
-
-    def stored(self, kept: np.ndarray) -> np.ndarray:
-        """Rows that the block kernel stores in each block."""
-        starts = np.arange(0, len(kept), self.shape.block_rows)
-        held = np.logical_or.reduceat(kept, starts, axis=0)
-        rows = np.diff(starts, append=len(kept))
-        return self.sums(np.repeat(held, rows, axis=0).astype(np.int64))
-
-    def structured(self, kept: np.ndarray) -> np.ndarray:
-        """Whether the nm kernel holds each block, bool (blocks,)."""
-        starts = np.arange(0, len(kept), self.shape.nm_m)
-        counts = np.add.reduceat(kept.astype(np.int64), starts, axis=0)
-        over = np.zeros(kept.shape, np.int64)
-        over[starts] = counts > self.shape.nm_n
-        return self.sums(over) == 0
+_WAYS: tuple[Callable[[Problem, np.ndarray], NDArray[np.int8]], ...] = (_by_rows, _by_rise)
 
 
-def _blocks(
-    grid: _Grid, table: PerformanceTable, names: list[str], kept: list[np.ndarray], E: np.ndarray
-) -> Blocks:
-    """Statistics of every block for each kernel at each threshold, kernels fastest."""
-    numbers = [
-        table.nearest_shape(int(d), int(c)) for d, c in zip(grid.depths, grid.widths, strict=True)
-    ]
-    shapes = np.array([table.shapes[number] for number in numbers])
-    scale = shapes.prod(axis=1) / grid.sizes
-    counts, errors, infeasible = [], [], []
-    for level, mask in enumerate(kept):
-        occupied = grid.sums(mask.astype(np.int64))
-        for name in names:
-            counts.append(grid.stored(mask) if name in CLUSTERED else occupied)
-            errors.append(E[level])
-            bad = name == "nm"
-            infeasible.append(~grid.structured(mask) if bad else np.zeros(len(occupied), bool))
-    count = np.stack(counts, axis=1)
-    return Blocks(
-        kernels=np.tile([NUMBERS.index(name) for name in names], len(kept)),
-        shape=np.array(numbers),
-        empty=grid.sums(kept[0].astype(np.int64)) == 0,
-        count=np.rint(count * scale[:, None]).astype(np.int64),
-        bin=density_bin(count, grid.sizes[:, None]),
-        error=np.stack(errors, axis=1),
-        infeasible=np.stack(infeasible, axis=1),
-    )
-
-
-def _drop(
-    grid: _Grid,
-    table: PerformanceTable,
-    names: list[str],
-    weights: np.ndarray,
-    score: np.ndarray,
-    threshold: float,
-    budget: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights that remain at one global threshold, and the level of each block."""
-    energy = score**2
-    total = np.maximum(grid.sums(energy), np.finfo(np.float64).tiny)
-    kept = [(weights != 0) & (score >= level * threshold) for level in LEVELS]
-    lost = [grid.sums(np.where(mask, 0.0, energy)) / total for mask in kept]
-    E = np.minimum(np.floor(np.array(lost) * 65536), ERROR_MAX).astype(np.int64)
-    registers = Registers(budget=min(ERROR_MAX, math.ceil(budget**2 * 65536)))
-    choice = Selector(table, registers).run(_blocks(grid, table, names, kept, E))
-    level = choice.candidate // len(names)
-    limit = (np.array(LEVELS)[level] * threshold).reshape(len(grid.rows), -1)
-    depth, outputs = weights.shape
-    limits = np.repeat(limit, np.diff(grid.rows, append=depth), axis=0)
-    limits = np.repeat(limits, np.diff(grid.columns, append=outputs), axis=1)
-    return np.where(score >= limits, weights, 0).astype(np.int8), level.reshape(limit.shape)
+def _guess(saliency: np.ndarray, energy: float, budget: float) -> float:
+    """The limit below which the saliencies sum to the budget."""
+    ordered = np.sort(saliency[saliency > 0])
+    place = np.searchsorted(np.cumsum(np.square(ordered)), budget**2 * energy)
+    return float(ordered[min(place, len(ordered) - 1)])
 
 
 def approximate(
-    weights: np.ndarray,
-    calibration: np.ndarray,
+    layer: Layer,
+    calibration: Sample,
     budget: float,
     shape: ArrayShape,
     table: PerformanceTable,
+    *,
+    held_out: float = 0.0,
 ) -> Approximation:
-    """Drop small weights block by block within an error budget.
+    """Drop weights block by block within an error budget, the others making up for them.
 
     Args:
-        weights: int8 (K, N).
-        calibration: int8 (M, K), on which the error is measured.
+        layer: the layer.
+        calibration: what the error is measured on.
         budget: most relative output error, 0 to 1.
         shape: the array.
         table: performance table of the array.
+        held_out: share of the tokens, the last ones, that the weights are not fitted to; the
+            budget then holds on them and on all tokens. Of fewer than two tokens none is.
 
     Raises:
         BadInput: operands of wrong type or shape, or a budget out of range.
+        CheckFailed: plain and compensated rounding both exceed the budget.
     """
-    check_operands(calibration, weights)
+    check_operands(calibration.activations, layer.weights)
     check_budget(budget)
     names = [name for name in ORDER if name in shape.kernels and name in table.kernels]
-    rms = np.sqrt(np.square(calibration.astype(np.float64)).mean(axis=0))
-    score = np.abs(weights.astype(np.float64)) * rms[:, None]
-    grid = _Grid(weights, shape)
-    blocks = (len(grid.rows), len(grid.columns))
-    best = Approximation(weights, 0.0, budget, 0.0, np.zeros(blocks, np.int64), 0)
-    positive = score[score > 0]
-    if budget == 0 or not len(positive):
-        return best
-    low, high = math.log2(positive.min()), math.log2(positive.max()) + 1
-    reference = matmul(calibration, weights).astype(np.float64)
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        kept, levels = _drop(grid, table, names, weights, score, 2.0**middle, budget)
-        change = float(np.linalg.norm(matmul(calibration, kept) - reference))
-        error = _ratio(change, reference) if change else 0.0
-        dropped = int(np.count_nonzero(weights)) - int(np.count_nonzero(kept))
-        if error <= budget:
-            low = middle
-            if dropped > best.dropped:
-                best = Approximation(kept, error, budget, 2.0**middle, levels, dropped)
-        else:
-            high = middle
+    count = len(calibration.activations)
+    last = min(count - 1, math.ceil(held_out * count))
+    judges: Sequence[Sample] = [calibration]
+    if last:
+        judges = [calibration, calibration.rows(count - last, count)]
+    plain = calibration.error(layer, layer.weights)
+    grid = Grid(layer.weights, shape)
+    base = int(np.count_nonzero(layer.weights))
+    best: Approximation | None = None
+    least = max(sample.error(layer, layer.weights) for sample in judges)
+
+    def judged(weights: np.ndarray, threshold: float, levels: np.ndarray) -> bool:
+        """Whether weights stay within the budget; the best are kept."""
+        nonlocal best, least
+        errors = [sample.error(layer, weights) for sample in judges]
+        least = min(least, max(errors))
+        if max(errors) > budget:
+            return False
+        dropped = base - int(np.count_nonzero(weights))
+        if best is None or dropped > best.dropped:
+            changed = int(np.count_nonzero((weights != layer.weights) & (weights != 0)))
+            best = Approximation(
+                *(weights, errors[0], plain, budget, threshold, levels, dropped, changed, last)
+            )
+        return True
+
+    none = np.zeros((len(grid.rows), len(grid.columns)), np.int64)
+    judged(layer.weights, 0.0, none)
+    fit = calibration.rows(0, count - last)
+    energy = float(np.square(fit.target).sum())
+    problems = []
+    if base and energy and budget:
+        operands = fit.inputs, fit.target, layer.real, layer.weights, layer.scale
+        problems = [problem_of(*operands, damping) for damping in DAMPINGS]
+    if best is None:
+        for problem, way in product(problems, _WAYS):
+            judged(way(problem, np.zeros(layer.weights.shape)), 0.0, none)
+    middle = None
+    for problem, way in product(problems if best is not None else (), _WAYS):
+        saliency = problem.saliency
+        octaves = _OCTAVES[middle is not None]
+        if middle is None:
+            middle = math.log2(_guess(saliency, energy, budget))
+        low, high = middle - octaves, middle + octaves
+        while high - low > _FINEST:
+            threshold = 2.0 ** ((low + high) / 2)
+            limits, levels = block_limits(
+                *(grid, table, names, layer, saliency, energy, threshold, budget)
+            )
+            if judged(way(problem, limits), threshold, levels):
+                low = (low + high) / 2
+            else:
+                high = (low + high) / 2
+        middle = low
+    if best is None:
+        raise CheckFailed(
+            f"error_budget: output error must be at most {budget:.4%} against the float layer, got "
+            f"{plain:.4%} with all weights in plain INT8, and {least:.4%} compensated"
+        )
     return best

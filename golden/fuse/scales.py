@@ -36,6 +36,7 @@ from .decompose import Objective, Part, best_single, dense_core, total_cost
 __all__ = [
     "MixedScale",
     "Per",
+    "fold_scales",
     "mixed_scale",
     "outlier_masks",
     "output_error",
@@ -132,6 +133,17 @@ def q15_weights_naive(scales: Sequence[float]) -> list[int]:
     return weights
 
 
+def fold_scales(wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Q15 weights and S of wanted scales (parts, columns), none of which the fused ones fall below.
+
+    Returns:
+        Weights int64 (parts, columns) and S float64 (columns,).
+    """
+    fractions = q15_weights(wanted)
+    shares = np.where(fractions > 0, fractions, 1) / UNIT
+    return fractions, (wanted / shares).max(axis=0)
+
+
 def quantise_parts(
     weights: ArrayLike,
     masks: Sequence[Mask],
@@ -165,9 +177,7 @@ def quantise_parts(
     # A column without magnitude has scale 1, as everywhere.
     wanted = peaks / _QMAX
     wanted[0] = np.where((wanted > 0).any(axis=0), wanted[0], 1.0)
-    fractions = q15_weights(wanted)
-    shares = np.where(fractions > 0, fractions, 1) / UNIT
-    total = (wanted / shares).max(axis=0)
+    fractions, total = fold_scales(wanted)
     scales = total * fractions / UNIT
     parts = []
     for mask, scale in zip(masks, scales, strict=True):

@@ -26,7 +26,10 @@ def test_a_small_instance():
         assert figure["speed_up"] == pytest.approx(figure["cycles_dense"] / figure["cycles"])
         assert figure["gain"] <= figure["gain_limit"]
         if figure["what"] != "mixed":
-            assert figure["cycles"] <= figure["cycles_best_single"]
+            assert figure["cycles"] <= 1.01 * figure["cycles_best_single"]
+        else:
+            # The best single kernel competes for the product too.
+            assert figure["gain"] >= 1
         assert 0 < figure["energy_share"] < 1
     assert all(len(row) == len(report["header"]) for row in report["rows"])
     assert "MISSED" not in report["title"]

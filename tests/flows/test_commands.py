@@ -97,7 +97,7 @@ _GOOD = np.ones((2, 3), np.int8)
     ("a", "w", "words"),
     [
         (np.ones((2, 3), np.int16), np.ones((3, 2), np.int8), ("activations", "int8", "int16")),
-        (_GOOD, np.ones((3, 2), np.float32), ("weights", "int8", "float32")),
+        (_GOOD, np.ones((3, 2), np.float16), ("weights", "int8", "float16")),
         (_GOOD, np.ones((4, 2), np.int8), ("K", "(2, 3)", "(4, 2)")),
         (_GOOD, np.ones(3, np.int8), ("weights", "2 dimensions")),
         (np.ones((0, 3), np.int8), np.ones((3, 2), np.int8), ("activations", "empty")),
