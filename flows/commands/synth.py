@@ -11,6 +11,7 @@ from flows.files import write_json
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from flows.terminal import print_table
+from golden.errors import BadInput
 from rtl_gen.config import derive, load
 
 __all__ = ["register"]
@@ -24,6 +25,10 @@ def register(app: typer.Typer) -> None:
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
         target: Annotated[str, typer.Option(help="Family: xcup, xc7, ecp5, ice40, nexus, ...")],
         pnr: Annotated[bool, typer.Option("--pnr", help="Place and route as well.")] = False,
+        seeds: Annotated[
+            int,
+            typer.Option(min=1, help="Placements to try until one reaches the clock, with --pnr."),
+        ] = 1,
         top: Annotated[
             bool, typer.Option("--top", help="Measure the whole top, AXI included.")
         ] = False,
@@ -31,6 +36,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Synthesise the array of a configuration and report its area."""
         derived = derive(load(config))
+        if seeds > 1 and not pnr:
+            raise BadInput(f"seeds: must be 1 without --pnr, got {seeds}")
         folder = cache_folder("synth")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -38,7 +45,9 @@ def register(app: typer.Typer) -> None:
             manifest = read_manifest(design)
             module = manifest.top if top else manifest.array
             out = Path(scratch, "synth")
-            figures = synthesise(design, target, module, pnr, out=out, clock_mhz=derived.clock_mhz)
+            figures = synthesise(
+                design, target, module, pnr, out=out, clock_mhz=derived.clock_mhz, seeds=seeds
+            )
         figures["config"] = derived.config.model_dump(mode="json")
         if report is not None:
             write_json(report, figures)
@@ -47,5 +56,8 @@ def register(app: typer.Typer) -> None:
         rows += [(f"{name} per MAC", figures[f"{name}_per_mac"]) for name in ("lut", "ff", "dsp")]
         if pnr:
             rows += [("Fmax (MHz)", figures["pnr"]["fmax_mhz"])]
+        if seeds > 1:
+            tried = ", ".join(f"{run['fmax_mhz']:.1f}" for run in figures["pnr"]["tried"])
+            rows += [("seeds tried (MHz)", tried)]
         title = f"{derived.name} on {target}: {module}, {manifest.macs} MACs"
         print_table(title, ("measured", figures["tool"]), rows)

@@ -265,6 +265,19 @@ def test_place_and_route_reaches_a_clock(tmp_path: Path, target, lanes, low, hig
     assert placed["used"][multiplier] == lanes == report["dsp"]
 
 
+@pytest.mark.parametrize(("clock_mhz", "tried"), [(1000.0, 2), (20.0, 1)])
+def test_seeds_are_tried_until_one_reaches_the_clock(tmp_path: Path, clock_mhz: float, tried: int):
+    design = write_design(tmp_path / "design", 4)
+    out = tmp_path / "out"
+    report = synthesise(
+        design, "ice40", "mac_array", pnr=True, out=out, clock_mhz=clock_mhz, seeds=2
+    )
+    placed = report["pnr"]
+    assert [run["seed"] for run in placed["tried"]] == list(range(1, tried + 1))
+    assert placed["fmax_mhz"] == max(run["fmax_mhz"] for run in placed["tried"])
+    assert placed["met"] is (tried == 1)
+
+
 def test_place_and_route_needs_a_target_that_has_it(design: Path, tmp_path: Path):
     with pytest.raises(BadInput, match=r"needs target ecp5, ice40, not 'xcup'"):
         synthesise(design, "xcup", pnr=True, out=tmp_path / "out")
