@@ -179,13 +179,7 @@ def run(
             for e in range(g * group, g * group + group):
                 engine = engines[e]
                 ring = rings[e]
-                lands = landing >= 0 and e == g * group + (landing >> 1)
                 if engine.finished:
-                    if lands:
-                        if landing & 1:
-                            engine.values_written += 1
-                        else:
-                            ring.written += 1
                     continue
                 index_hold = engine.replay + 1 != m_tiles and engine.state != _DONE
                 # A run of events that touches nothing but counters passes in one go: no column
@@ -230,17 +224,6 @@ def run(
                             engine.at += length
                 if engine.quiet:
                     engine.quiet -= 1
-                    if done == e:
-                        engine.busy = False
-                        engine.full = False
-                        if engine.captured_end:
-                            engine.finished = True
-                            left -= 1
-                    if lands:
-                        if landing & 1:
-                            engine.values_written += 1
-                        else:
-                            ring.written += 1
                     continue
                 # Lanes.
                 slot = engine.line_at
@@ -295,12 +278,6 @@ def run(
                     engine.busy = True
                     engine.captured = True
                     engine.captured_end = (due & _FINISH) != 0
-                if done == e:
-                    engine.busy = False
-                    engine.full = False
-                    if engine.captured_end:
-                        engine.finished = True
-                        left -= 1
 
                 # Source: what the scanner holds goes before what a decoder finds by itself.
                 index_there = ring.present and not ring.again
@@ -396,11 +373,18 @@ def run(
                     ring.present = move or (ring.present and not index_used)
                     ring.fetched = fetching or (ring.fetched and not move)
                 ring.again = index_rewind and index_hold
-                if lands:
-                    if landing & 1:
-                        engine.values_written += 1
-                    else:
-                        ring.written += 1
+            if done >= 0:
+                engines[done].busy = False
+                engines[done].full = False
+                if engines[done].captured_end:
+                    engines[done].finished = True
+                    left -= 1
+            if landing >= 0:
+                e = g * group + (landing >> 1)
+                if landing & 1:
+                    engines[e].values_written += 1
+                else:
+                    rings[e].written += 1
         loaded = next_loaded
         cycle += 1
     return cycle, events, waiting_tile, waiting_drain, waiting_event, left

@@ -1,18 +1,17 @@
 """Real layers with an output error: approximate mode and mixed scales, judged on unseen tokens.
 
-Each layer has three sets of tokens from different inputs: *fit* and *hold*, which calibration
-sees, and *judge*, which it does not.  Texts are paragraphs of Python's language reference
-(`pydoc_data`, so figures depend on the Python version), dealt in turn.  Photos are one to each
-set, with crops and a mirror image.  Activations are divided by the layer's divisors
-(`golden.fuse.equalise`) and quantised per token, or taken as int8 (their dequantised values are
-then the float layer's input, and there are no divisors).  The reference is always the float
-product of the float weights; for a pruned layer, of the pruned float weights.
+Each layer has three sets of tokens from different inputs (`flows.bench.akf_tokens`): *fit* and
+*hold*, which calibration sees, and *judge*, which it does not.  Activations are divided by the
+layer's divisors (`golden.fuse.equalise`) and quantised per token, or taken as int8 (their
+dequantised values are then the float layer's input, and there are no divisors).  The reference is
+always the float product of the float weights; for a pruned layer, of the pruned float weights.
 
 *Approximate mode*: the budget is held on fit and hold tokens with a margin of `_MARGIN`; a layer
 whose error on the judge tokens exceeds the budget, or that the budget can't reach, counts with
 gain 1.  Gain is cycles of the plainly quantised layer over cycles with weights dropped, each in
 the quicker of ``dense`` and ``bitmap``.  *Other text* is the sentences of `bench demo`, short and
-not at all like reference prose; no bar rests on it.
+not at all like reference prose; no bar rests on it.  Nor does one on the *other linear layers*
+beside the first, which are measured unpruned with float activations.
 
 *Mixed scales* (`golden.fuse.tiled`): the parts are chosen on fit and hold tokens, the ratio of
 the errors to one float32 scale per column in its cheapest kernel is taken on judge tokens, weights
@@ -20,18 +19,15 @@ alone, both plainly rounded, for a block of the layer's first columns.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pydoc_data.topics import topics
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from flows.bench.akf_tokens import Tokens, load_tokens
 from flows.bench.bars import Bar
-from flows.bench.demo import SENTENCES
 from flows.bench.tensors import short_name
 from flows.engines import table_of
-from flows.models.base import F32, LayerData, LinearModel
-from flows.models.fetch import fetch, load_model
+from flows.models.base import F32
 from flows.prune import wanda
 from golden.cycles import count_cycles
 from golden.errors import CheckFailed
@@ -47,10 +43,8 @@ __all__ = [
     "BUDGET",
     "BYTE_LIMITS",
     "SCOPES",
-    "Tokens",
     "approximate_layer",
     "bars",
-    "load_tokens",
     "measure",
     "note",
     "rows",
@@ -63,88 +57,12 @@ BUDGET = 0.018
 BYTE_LIMITS = (1.0, 1.01, 1.05)
 SCOPES: tuple[Scope, ...] = ("shared", "column")
 _MARGIN = 0.95  # of the budget, for tokens that calibration has not seen
-_TEXTS = 90
 _TOKENS = 64  # of the judge set, for cycles
 _SCALE_COLUMNS = 64  # of a layer, for mixed scales
 _LAYERS = (0, 2)
+_FIRST = 0  # of the linear layers: the one that bars rest on
+_KINDS = (_FIRST, 1, 2, 3, 4)  # the attention's and the first of the feed-forward part
 _SPARSITIES = (0.0, 0.5)
-
-
-class Tokens(NamedTuple):
-    """One linear layer with what enters it, in three sets, and of other text; see the module."""
-
-    weight: F32
-    fit: F32
-    hold: F32
-    judge: F32
-    other: F32 | None = None
-
-    @property
-    def sets(self) -> tuple[F32, F32, F32]:
-        """Fit, hold and judge."""
-        return self.fit, self.hold, self.judge
-
-
-def _paragraphs() -> list[str]:
-    """Paragraphs of one sentence or more from the language reference, evenly spread."""
-    found = []
-    for name in sorted(topics):
-        for paragraph in topics[name].split("\n\n"):
-            text = " ".join(paragraph.split())
-            if 120 <= len(text) <= 400 and text[0].isupper() and text.endswith("."):
-                found.append(text)
-    return found[:: max(1, len(found) // _TEXTS)][:_TEXTS]
-
-
-def _views(photo: F32) -> list[F32]:
-    """A photo (3, side, side), its mirror image and nine crops of half its side."""
-    side = photo.shape[1]
-    half = side // 2
-    views = [photo, np.ascontiguousarray(photo[:, :, ::-1])]
-    for top in (0, half // 2, half):
-        for left in (0, half // 2, half):
-            crop = photo[:, top : top + half, left : left + half]
-            views.append(np.ascontiguousarray(crop.repeat(2, axis=1).repeat(2, axis=2)))
-    return views
-
-
-def _inputs(model: LinearModel) -> tuple[Sequence[Any], ...]:
-    """Inputs of fit, hold and judge tokens, and of a text model other text."""
-    side = getattr(model, "side", None)
-    if side is None:
-        texts = _paragraphs()
-        deal = [(0, 1, 0, 2, 0, 0)[number % 6] for number in range(len(texts))]
-        chosen = [[t for t, d in zip(texts, deal, strict=True) if d == part] for part in range(3)]
-        return *chosen, SENTENCES
-    # Only a vision model needs what reads photos.
-    from flows.models.photos import load_photos
-
-    fit, hold, judge = (_views(photo) for photo in load_photos(side).values())
-    return fit, hold, judge
-
-
-def load_tokens(
-    name: str, layers: Sequence[int], progress: Progress, kinds: Sequence[int] = (0,)
-) -> dict[str, Tokens]:
-    """Linear layers of a model with their three sets of tokens.
-
-    Args:
-        name: of the registry.
-        layers: numbers of the layers.
-        progress: called with (what, done, total).
-        kinds: which linear layers of each, in the order of execution.
-    """
-    fetch(name, progress=lambda done, total: progress(f"fetch {name}", done, total))
-    model: LinearModel = load_model(name)
-    per = len(model.linear_names) // model.layers
-    names = [model.linear_names[layer * per + kind] for layer in layers for kind in kinds]
-    # What follows the last layer that is asked for need not run.
-    model = replace(model, layers=max(layers) + 1)
-    sets: list[dict[str, LayerData]] = []
-    for number, inputs in enumerate(_inputs(model)):
-        progress(f"calibrate {name}", number, 4)
-        sets.append(model.calibrate(inputs, names))
-    return {n: Tokens(sets[0][n].weight, *(part[n].activations for part in sets)) for n in names}
 
 
 def _cycles(derived: Derived, activations: np.ndarray, weights: np.ndarray) -> int:
@@ -255,18 +173,26 @@ def scale_layer(derived: Derived, what: str, tokens: Tokens, sparsity: float) ->
 def measure(
     derived: Derived, models: Sequence[str], progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Figures of approximate mode and of mixed scales, of the first linear layer of two layers."""
+    """Figures of approximate mode and of mixed scales, of two layers of each model.
+
+    Mixed scales and both kinds of activations are measured on the first linear layer alone;
+    figures of the others have ``first`` False.
+    """
     near, scales = [], []
     for model in models:
-        for name, tokens in load_tokens(model, _LAYERS, progress).items():
+        found = load_tokens(model, _LAYERS, progress, _KINDS)
+        for number, (name, tokens) in enumerate(found.items()):
             what = f"{short_name(model)} {name.removeprefix('encoder.')}"
-            for number, sparsity in enumerate(_SPARSITIES):
-                progress(f"budget and scales, {what}", number, len(_SPARSITIES))
-                near += [
-                    approximate_layer(derived, what, tokens, sparsity, int8_activations=given)
-                    for given in (False, True)
-                ]
-                scales.append(scale_layer(derived, what, tokens, sparsity))
+            progress(f"budget and scales, {what}", number, len(found))
+            first = number % len(_KINDS) == _FIRST
+            for sparsity in _SPARSITIES if first else _SPARSITIES[:1]:
+                for given in (False, True) if first else (False,):
+                    figure = approximate_layer(
+                        derived, what, tokens, sparsity, int8_activations=given
+                    )
+                    near.append({**figure, "first": first})
+                if first:
+                    scales.append(scale_layer(derived, what, tokens, sparsity))
     return near, scales
 
 
@@ -276,7 +202,7 @@ def _mean(figures: Sequence[dict[str, Any]], field: str) -> float:
 
 def bars(near: Sequence[dict[str, Any]], scales: Sequence[dict[str, Any]]) -> list[Bar]:
     """What is asked of both; rounding of activations counts in the first, not in the second."""
-    floats = [figure for figure in near if figure["activations"] == "float"]
+    floats = [figure for figure in near if figure["activations"] == "float" and figure["first"]]
     asked = f"approximate at {BUDGET:.1%} output error over exact, mean"
     return [
         Bar(asked, _mean(floats, "gain"), 1.3),
@@ -290,12 +216,23 @@ def bars(near: Sequence[dict[str, Any]], scales: Sequence[dict[str, Any]]) -> li
 
 
 def note(near: Sequence[dict[str, Any]]) -> str:
-    """One line: gains by sparsity and kind of activations."""
+    """One line: gains by sparsity and kind of activations, of other layers, and other text."""
     parts = []
+    first = [figure for figure in near if figure["first"]]
     for sparsity in _SPARSITIES:
         for kind in ("float", "int8"):
-            mine = [f for f in near if (f["sparsity"], f["activations"]) == (sparsity, kind)]
+            mine = [f for f in first if (f["sparsity"], f["activations"]) == (sparsity, kind)]
             parts.append(f"{sparsity:.0%} pruned, {kind} activations {_mean(mine, 'gain'):.3f}")
+    others = [figure for figure in near if not figure["first"]]
+    if others:
+        parts.append(f"other linear layers {_mean(others, 'gain'):.3f}")
+    text = [f for f in first if f["counts"] and f["error_other_text"] is not None]
+    if text:
+        most = max(f["error_other_text"] for f in text)
+        parts.append(
+            f"error on other text {_mean(text, 'error_other_text'):.2%} in the mean, {most:.2%} "
+            f"at most, in plain INT8 {_mean(text, 'error_other_text_quantisation'):.2%}"
+        )
     return "approximate: " + ", ".join(parts)
 
 
@@ -307,7 +244,8 @@ def rows(near: Sequence[dict[str, Any]], scales: Sequence[dict[str, Any]]) -> li
             f"{f['sparsity']:.0%}",
             *("", "", f"exact {f['cycles_exact']:,}"),
             f"{f['cycles']:,}",
-            *("", f"{f['gain']:.3f}" if f["counts"] else "over budget", "", ""),
+            *("", f"{f['gain']:.3f}" if f["counts"] else "over budget"),
+            *("", "" if f["error_other_text"] is None else f"other {f['error_other_text']:.2%}"),
         )
         for f in near
     ] + [

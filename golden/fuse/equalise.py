@@ -54,7 +54,7 @@ _POWER = 24.0  # of the smooth maximum: at most K^(1/24) above the true one
 _STEPS = 200
 _RATE = 0.15  # first step in log d; falls linearly to 0
 _FADE = (0.9, 0.98)  # of the means of gradient and square
-_FLOOR = 1e-4  # least magnitude relative to the root mean square, for channels that are silent
+_FLOOR = 1e-4  # least peak beside the typical channel's, least magnitude beside its channel's peak
 _QMAX = 127
 
 F64 = NDArray[np.float64]
@@ -119,9 +119,12 @@ def log_energy(
 
 
 def _logs(values: F64) -> F64:
-    """Logarithm of the squares, in units of their mean, silent values at the floor."""
-    squares = np.square(values / np.abs(values).max())
-    return np.log(np.maximum(squares / squares.mean(), _FLOOR**2))
+    """Logarithm of the squares, in units of the typical channel (a column), zeros at the floor."""
+    peaks = np.abs(values).max(axis=0)
+    # The geometric mean: one channel far above all others must not make these silent.
+    typical = np.exp(np.log(peaks[peaks > 0]).mean())
+    least = _FLOOR * np.maximum(peaks / typical, _FLOOR)
+    return 2 * np.log(np.maximum(np.abs(values) / typical, least))
 
 
 def channel_divisors(activations: F64, weights: F64) -> NDArray[np.float32]:
@@ -142,7 +145,7 @@ def channel_divisors(activations: F64, weights: F64) -> NDArray[np.float32]:
     some = activations[:: max(1, -(-len(activations) // MOST_TOKENS))]
     if not some.any() or not weights.any():
         return np.ones(len(weights), np.float32)
-    log_inputs, log_weights = _logs(some), np.ascontiguousarray(_logs(weights).T)
+    log_inputs, log_weights = _logs(some), _logs(np.ascontiguousarray(weights.T))
     place = (log_inputs.max(axis=0) - log_weights.max(axis=0)) / 2
     least, best = np.inf, place
     mean, square = np.zeros_like(place), np.zeros_like(place)

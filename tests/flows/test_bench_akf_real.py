@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from flows.bench import akf_real
+from flows.bench import akf_real, akf_tokens
 from flows.bench.akf import akf_config
-from flows.bench.akf_real import BUDGET, Tokens, approximate_layer, scale_layer
+from flows.bench.akf_real import BUDGET, approximate_layer, scale_layer
+from flows.bench.akf_tokens import Tokens
+from flows.bench.demo import SENTENCES
+from golden.quantise import quantise_activations, quantise_weights
 
 
 @pytest.fixture
@@ -33,11 +36,34 @@ def test_gain_is_in_cycles_and_within_the_budget(given, tokens):
     assert found["tokens"] == [300, 100, 80]
 
 
+def test_loud_channels_are_equalised_and_errors_are_those_of_the_float_layer(tokens):
+    loud = np.where(np.arange(96) % 16 == 0, 40, 1).astype(np.float32)
+    # Quiet weights behind loud channels: the output stays what it was.
+    scaled = Tokens(tokens.weight / loud[:, None], *(part * loud for part in tokens.sets))
+    scaled = scaled._replace(other=scaled.judge[:30])
+    found = approximate_layer(akf_config(8), "layer", scaled, 0.0, int8_activations=False)
+    assert found["equalised"]
+    assert found["counts"]
+    assert found["error_quantisation"] > BUDGET > 1.5 * found["error_equalised"]
+    # Plain rounding written out.
+    x, steps = quantise_activations(scaled.judge, per="token")
+    q, scale = quantise_weights(scaled.weight)
+    exact = scaled.judge.astype(np.float64) @ scaled.weight.astype(np.float64)
+    plain = (x * steps[:, None].astype(float)) @ (q * scale.astype(float))
+    error = np.linalg.norm(plain - exact) / np.linalg.norm(exact)
+    assert found["error_quantisation"] == pytest.approx(error)
+    assert found["error_other_text"] == pytest.approx(found["error"], rel=0.3)
+    assert found["error_other_text_quantisation"] > BUDGET
+    given = approximate_layer(akf_config(8), "layer", scaled, 0.0, int8_activations=True)
+    assert not given["equalised"]
+    assert given["error_equalised"] == given["error_quantisation"]
+
+
 def test_what_exceeds_the_budget_does_not_count(tokens, rng):
-    # One loud feature per token coarsens all others beyond the budget, and carries no output.
-    loud = tokens._replace(weight=np.where(np.arange(96)[:, None] == 0, 0, tokens.weight))
-    for part in loud[1:]:
-        part[:, 0] = 2000
+    # One loud feature per token, a different one each time, coarsens all others.
+    loud = Tokens(tokens.weight, *(part.copy() for part in tokens.sets))
+    for part in loud.sets:
+        part[np.arange(len(part)), np.arange(len(part)) % 96] = 300
     found = approximate_layer(akf_config(8), "layer", loud, 0.0, int8_activations=False)
     assert found["error_quantisation"] > BUDGET
     assert (found["counts"], found["gain"], found["weights_dropped"]) == (False, 1.0, 0)
@@ -52,28 +78,37 @@ def test_what_exceeds_the_budget_does_not_count(tokens, rng):
 def test_tables_and_bars(tokens):
     derived = akf_config(8)
     near = [
-        approximate_layer(derived, "layer", tokens, sparsity, int8_activations=given)
+        {**approximate_layer(derived, "layer", t, sparsity, int8_activations=given), "first": True}
         for sparsity in (0.0, 0.5)
-        for given in (False, True)
+        for given, t in ((False, tokens._replace(other=tokens.hold[:9])), (True, tokens))
     ]
+    near.append({**near[0], "first": False, "gain": 7.0})
     scales = [scale_layer(derived, "layer", tokens, 0.0)]
     assert all(len(row) == 10 for row in akf_real.rows(near, scales))
     bars = {bar.report()["name"]: bar.report()["value"] for bar in akf_real.bars(near, scales)}
-    floats = [f["gain"] for f in near if f["activations"] == "float"]
+    floats = [f["gain"] for f in near[:-1] if f["activations"] == "float"]
     assert np.mean(floats) in bars.values()
     assert scales[0]["column 1"] in bars.values()
     for per in akf_real.SCOPES:
         for limit in akf_real.BYTE_LIMITS:
             assert scales[0][f"{per} {limit:g} bytes"] <= limit * scales[0]["bytes_one_scale"]
             assert scales[0][f"{per} {limit:g}"] <= 1.05
-    assert "50% pruned, int8 activations" in akf_real.note(near)
+    note = akf_real.note(near)
+    assert "50% pruned, int8 activations" in note
+    assert "other linear layers 7.000" in note
+    texts = [f["error_other_text"] for f in near[:-1] if f["activations"] == "float"]
+    assert f"other text {np.mean(texts):.2%} in the mean, {max(texts):.2%} at most" in note
+    without = [f for f in near[:-1] if f["activations"] == "int8"]
+    assert "other" not in akf_real.note(without + [{**f, "activations": "float"} for f in without])
 
 
 def test_inputs_of_the_three_sets_are_different():
     class Text:
         pass
 
-    fit, hold, judge = (set(part) for part in akf_real._inputs(Text()))
+    fit, hold, judge, other = (set(part) for part in akf_tokens._inputs(Text()))
+    assert other == set(SENTENCES)
+    assert not other & (fit | hold | judge)
     assert fit
     assert hold
     assert judge
@@ -81,6 +116,6 @@ def test_inputs_of_the_three_sets_are_different():
     assert not fit & judge
     assert not hold & judge
     photo = np.arange(3 * 28 * 28, dtype=np.float32).reshape(3, 28, 28)
-    views = akf_real._views(photo)
+    views = akf_tokens._views(photo)
     assert len(views) == 11
     assert {view.shape for view in views} == {(3, 28, 28)}

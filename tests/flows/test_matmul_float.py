@@ -57,10 +57,11 @@ def test_float_operands_are_rounded_and_the_output_is_real(left, right, tmp_path
     assert 0 < report["error"] < 0.02
 
 
+@pytest.mark.parametrize("more", [(), ("--no-equalise",)])
 @pytest.mark.parametrize("engine", ["golden", "cycle"])
-def test_the_budget_holds_against_the_float_product(engine, tmp_path, seed):
+def test_the_budget_holds_against_the_float_product(engine, more, tmp_path, seed):
     a, w = operands(seed)
-    status, report, out = run(tmp_path, a, w, "--engine", engine, "--error-budget", "0.04")
+    status, report, out = run(tmp_path, a, w, "--engine", engine, "--error-budget", "0.04", *more)
     assert status == 0
     measured = relative(out.astype(np.float64), a @ w)
     assert report["error"] == pytest.approx(measured, rel=1e-4)
@@ -69,8 +70,67 @@ def test_the_budget_holds_against_the_float_product(engine, tmp_path, seed):
     assert report["weights_dropped"] > 0
     assert report["weights_changed"] > 0
     assert report["tokens_held_out"] == 0
-    occupied = np.count_nonzero(quantise_weights(w)[0])
-    assert report["macs_effective"] == 40 * (occupied - report["weights_dropped"])
+    plain, scale = quantise_weights(w)
+    x, s = quantise_activations(a, per="token")
+    rounded = (x * s[:, None].astype(float)) @ (plain * scale.astype(float))
+    assert report["error_quantisation"] == pytest.approx(relative(rounded, a @ w))
+    if more:
+        assert not report["equalised"]
+        assert report["error_equalised"] == report["error_quantisation"]
+        occupied = np.count_nonzero(plain)
+        assert report["macs_effective"] == 40 * (occupied - report["weights_dropped"])
+        assert (report["divisor_least"], report["divisor_most"]) == (1.0, 1.0)
+
+
+def test_the_scales_file_has_what_it_takes_to_use_the_weights(tmp_path, seed):
+    a, w = operands(seed, 300)
+    loud = np.exp(np.random.default_rng(seed).normal(0, 1, 64))
+    a, w = a * loud, w / loud[:, None]
+    a[:, 5] = w[9] = 0
+    np.save(tmp_path / "x.npy", a[:200])
+    scales = tmp_path / "s.npz"
+    options = ["--engine", "golden", "--error-budget", "0.03", "--scales", str(scales)]
+    options += ["--calibration", str(tmp_path / "x.npy")]
+    status, report, out = run(tmp_path, a[200:], w, *options)
+    assert status == 0
+    assert report["equalised"]
+    assert report["error_equalised"] < report["error_quantisation"]
+    with np.load(scales) as found:
+        weights, columns = found["weights"], found["weight_scale"]
+        rows, divisors = found["activation_scale"], found["divisors"]
+    assert weights.dtype == np.int8
+    assert (report["divisor_least"], report["divisor_most"]) == (divisors.min(), divisors.max())
+    assert np.count_nonzero(weights) * 100 == report["macs_effective"]
+
+    def product(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        divided = activations / divisors
+        step = np.abs(divided).max(axis=1) / 127
+        rounded = np.rint(divided / step[:, None])
+        return rounded @ weights.astype(np.float64) * step[:, None] * columns, step
+
+    again, steps = product(a[200:])
+    np.testing.assert_allclose(steps, rows, rtol=1e-6)
+    np.testing.assert_allclose(out, again, rtol=1e-3, atol=1e-3 * np.abs(again).max())
+    assert report["error"] == pytest.approx(relative(again, a[200:] @ w), rel=1e-2)
+    # The budget holds on all calibration tokens and on those held out, recomputed from the file.
+    for part in (a[:200], a[160:200]):
+        assert relative(product(part)[0], part @ w) <= 0.03 * (1 + 1e-3)
+    error = relative(product(a[:200])[0], a[:200] @ w)
+    assert report["error_calibration"] == pytest.approx(error, rel=1e-2)
+
+
+def test_scales_of_int8_operands_are_ones(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    a = rng.integers(-128, 128, (9, 40)).astype(np.int8)
+    w = rng.integers(-128, 128, (40, 12)).astype(np.int8)
+    scales = tmp_path / "s.npz"
+    options = ["--engine", "golden", "--error-budget", "0.1", "--scales", str(scales)]
+    _, report, out = run(tmp_path, a, w, *options)
+    assert not report["equalised"]
+    with np.load(scales) as found:
+        for name, size in (("weight_scale", 12), ("activation_scale", 9), ("divisors", 40)):
+            assert np.array_equal(found[name], np.ones(size))
+        assert np.array_equal(a.astype(np.int32) @ found["weights"].astype(np.int32), out)
 
 
 def test_a_calibration_file_is_partly_held_out(tmp_path, seed):

@@ -8,6 +8,7 @@ import pytest
 from golden.errors import BadInput, CheckFailed
 from golden.fuse.approximate import approximate, check_budget
 from golden.fuse.computed import computed_table
+from golden.fuse.equalise import equalised_layer
 from golden.fuse.layer import layer_of, sample_of
 from golden.shape import ArrayShape
 
@@ -45,8 +46,11 @@ def floats(rng, tokens=300):
     return activations, rng.normal(0, 0.05, (75, 37))
 
 
-def recomputed(activations, weights, near) -> float:
+def recomputed(activations, weights, near, divisors=None) -> float:
     """The error in plain float64 arithmetic, rounding written out once more."""
+    exact = activations.astype(np.float64) @ weights.astype(np.float64)
+    if divisors is not None:
+        activations, weights = activations / divisors, weights * divisors[:, None]
     inputs, columns = activations.astype(np.float64), np.ones(weights.shape[1])
     if activations.dtype != np.int8:
         step = (np.abs(activations).max(axis=1, keepdims=True) / 127).astype(np.float32)
@@ -54,7 +58,6 @@ def recomputed(activations, weights, near) -> float:
         inputs = np.rint(activations / step) * step
     if weights.dtype != np.int8:
         columns = (np.abs(weights).max(axis=0) / 127).astype(np.float32).astype(np.float64)
-    exact = activations.astype(np.float64) @ weights.astype(np.float64)
     got = inputs @ (near.weights.astype(np.float64) * columns)
     return float(np.linalg.norm(got - exact) / np.linalg.norm(exact))
 
@@ -91,6 +94,24 @@ def test_the_measured_error_of_float_operands_stays_within_the_budget(budget, he
     if held_out:
         assert recomputed(activations[-75:], weights, near) <= budget
     assert 0 < near.error_quantisation < 0.02
+
+
+@pytest.mark.parametrize("held_out", [0.0, 0.25])
+def test_the_budget_holds_with_divisors_and_more_is_dropped(held_out, table, rng):
+    activations, weights = floats(rng)
+    activations[:, ::15] *= 10
+    activations[:, 4], activations[7], weights[11], weights[:, 3] = 0, 0, 0, 0
+    layer = equalised_layer(weights, activations, held_out=held_out)
+    sample = sample_of(activations, layer)
+    near = approximate(layer, sample, 0.05, SHAPE, table, held_out=held_out)
+    want = recomputed(activations, weights, near, layer.divisors)
+    assert near.error == pytest.approx(want, rel=1e-6)
+    assert want <= 0.05
+    if held_out:
+        assert recomputed(activations[-75:], weights, near, layer.divisors) <= 0.05
+    plain = run(activations, weights, 0.05, table, held_out=held_out)
+    assert near.error_quantisation < plain.error_quantisation
+    assert np.count_nonzero(near.weights) < np.count_nonzero(plain.weights)
 
 
 def test_a_larger_budget_drops_more_and_the_others_make_up_for_it(table, rng):

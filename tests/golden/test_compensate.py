@@ -104,3 +104,21 @@ def test_zeros_stay_and_limits_of_zero_drop_only_what_rounds_to_zero(rng):
     everything = np.full(found.start.shape, np.inf)
     assert not sequential(found, everything).any()
     assert not descend(found, found.start, everything).any()
+
+
+def test_damping_pulls_to_the_float_weights(rng):
+    plain, inputs = problem(rng, 60)
+    weights = plain.start * plain.scale
+    target = inputs @ (weights + rng.normal(0, 0.1, weights.shape))
+    moved = []
+    for damping in (1e-3, 1.0, 1e6):
+        found = problem_of(inputs, target, weights, plain.start, plain.scale, damping)
+        np.testing.assert_allclose(
+            found.gram - inputs.T @ inputs,
+            np.eye(13) * damping * np.diag(inputs.T @ inputs).mean(),
+            rtol=1e-6,
+            atol=1e-9 * damping,
+        )
+        out = descend(found, plain.start, np.zeros(plain.start.shape), 8)
+        moved.append(np.abs(out.astype(int) - plain.start).sum())
+    assert moved[0] > moved[1] > moved[2] == 0
