@@ -10,7 +10,7 @@ from rtl_gen.kernels.values import ValueReader
 K_BITS = 8
 
 
-def segment(rng: np.random.Generator, most: int) -> list[int]:
+def segment(rng: np.random.Generator, most: int) -> list[int | None]:
     """Values of one segment's rows, None for a close token; the last row closes the segment."""
     rows = int(rng.integers(1, most))
     values = rng.integers(1, 256, rows).tolist()

@@ -1,0 +1,167 @@
+"""What follows from a configuration: shapes, estimates, what fits, constraints."""
+
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from constraints.devices import FAMILIES, devices
+from constraints.render import FORMATS, render
+from golden.errors import BadInput
+from golden.shape import MAC_KINDS, is_power_of_two, minimum_ring_words
+from rtl_gen.config import derive, load, parse
+from rtl_gen.derive import derive_shape, estimate, fits, largest_engines
+from tests.rtl_gen.intents import changed
+
+
+@pytest.mark.parametrize("device", devices())
+def test_auto_mac_suits_the_device(device):
+    intent = changed(target__device=device, schedule__unroll__n=1)
+    intent["schedule"]["unroll"]["m"] = intent["schedule"]["tile"]["m"] = 2
+    intent["schedule"]["tile"]["n"] = 16
+    family = devices()[device].family
+    expected = {"xcup": "dsp48e2", "xc7": "dsp48e1", "generic": "packed"}.get(family, family)
+    assert derive(parse(intent)).shape.mac == expected
+
+
+def test_the_device_database_is_complete():
+    for name, device in devices().items():
+        figures = (device.luts, device.ffs, device.dsps, device.bram_kbit)
+        limited = [figure is not None and figure > 0 for figure in figures]
+        assert all(limited) if name != "generic" else not any(limited)
+        assert device.board
+        assert bool(device.nextpnr_program) == bool(device.nextpnr_args)
+    for family in FAMILIES.values():
+        assert family.mac in family.macs
+        assert set(family.products_per_dsp) == set(family.macs) <= set(MAC_KINDS)
+    assert {device.family for device in devices().values()} == set(FAMILIES) == set(FORMATS)
+
+
+TOO_LARGE = [
+    ("lfe5u-25f", {"schedule__unroll__n": 8}, "DSP blocks"),
+    ("ice40up5k", {"schedule__unroll__n": 8}, "DSP blocks"),
+    ("gw1n-9", {"schedule__unroll__n": 8}, "DSP blocks"),
+    ("xc7z020", {"schedule__unroll__n": 64, "schedule__tile__n": 2048}, "DSP blocks"),
+    ("xczu3eg", {"schedule__tile__k": 4096, "schedule__tile__n": 4096,
+                 "schedule__unroll__n": 32}, "block RAMs"),
+    ("lfe5u-85f", {"schedule__buffers__value_words": 65536}, "block RAMs"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("device", "change", "resource"), TOO_LARGE)
+def test_what_does_not_fit_is_refused_with_what_would(tmp_path, device, change, resource):
+    intent = changed(target__device=device, **change)
+    path = tmp_path / "large.yaml"
+    path.write_text(yaml.safe_dump(intent), "utf-8")
+    with pytest.raises(BadInput) as refusal:
+        load(path)
+    message = str(refusal.value)
+    assert message.startswith(f"{path}: schedule.unroll.n: must fit {device}, which has ")
+    assert resource in message
+    assert "estimate" in message
+    config = parse(intent)
+    engines = largest_engines(config)
+    if engines == 0:
+        assert "even schedule.unroll.n of 1 does not fit" in message
+        assert not fits(derive_shape(config, 1), devices()[device])
+        return
+    assert f"schedule.unroll.n of at most {engines} fits" in message
+    intent["schedule"]["unroll"]["n"] = engines
+    assert derive(parse(intent)).shape.engines == engines
+    tile_n = intent["schedule"]["tile"]["n"]
+    for larger in range(engines + 1, config.schedule.unroll.n):
+        if tile_n % larger == 0:
+            assert not fits(derive_shape(config, larger), devices()[device])
+
+
+def test_both_answers_about_what_fits_occur():
+    found = {largest_engines(parse(changed(target__device=d, **c))) > 0 for d, c, _ in TOO_LARGE}
+    assert found == {True, False}
+
+
+def test_estimates_follow_the_multipliers():
+    shape = derive(load("mid")).shape
+    part = devices()["xczu7ev"]
+    assert estimate(shape, part).dsps == 128
+    assert estimate(replace(shape, mac="split"), part).dsps == 256
+    # 16 engines with tiles of 4, index of 2 and values of 4 RAMB18; per group of 8 engines one
+    # memory of 8*32*4 words by 128 bits, 8 RAMB18.
+    assert estimate(shape, part).block_rams == 16 * (4 + 2 + 4) + 2 * 8
+
+
+@pytest.mark.parametrize("k", [16, 64, 256, 4096])
+@pytest.mark.parametrize("columns", [1, 7, 32, 512])
+def test_automatic_rings_hold_a_block_and_stay_bounded(k, columns):
+    intent = changed(target__device="generic", schedule__tile__k=k, schedule__tile__n=8 * columns)
+    shape = derive(parse(intent)).shape
+    least_index, least_value = minimum_ring_words(k)
+    assert is_power_of_two(shape.index_words)
+    assert is_power_of_two(shape.value_words)
+    assert least_index <= shape.index_words <= 1024
+    assert least_value <= shape.value_words <= 2048
+    assert shape.value_words >= min(2048, columns * k // 8)
+
+
+@pytest.mark.parametrize(("engines", "bits", "group"), [(8, 64, 4), (6, 128, 6), (7, 64, 1),
+                                                        (32, 512, 16), (9, 128, 3)])  # fmt: skip
+def test_automatic_groups_divide_the_engines(engines, bits, group):
+    intent = changed(
+        target__device="generic", schedule__unroll__n=engines, schedule__tile__n=engines,
+        interface__data_bits=bits,
+    )  # fmt: skip
+    assert derive(parse(intent)).shape.group == group
+
+
+GOOD = derive_shape(load("test"))
+
+BROKEN_SHAPES = [
+    ("lanes", 1), ("lanes", 6), ("lanes", 128), ("lanes", True), ("lanes", "4"), ("engines", 0),
+    ("engines", 1025), ("group", 3), ("group", 0), ("group", 17), ("k_tile", 8), ("k_tile", 48),
+    ("k_tile", 8192), ("columns", 0), ("columns", 4097), ("activation_tiles", 1),
+    ("activation_tiles", 3), ("index_words", 8), ("index_words", 24), ("value_words", 8),
+    ("value_words", 40), ("queue", 1), ("queue", 128), ("data_bits", 32), ("data_bits", 192),
+    ("kernels", ()), ("kernels", ("dense", "dense")), ("kernels", ("csr",)), ("kernels", "dense"),
+    ("mac", "dsp"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), BROKEN_SHAPES)
+def test_a_shape_refuses_what_breaks_its_rules(field, value):
+    with pytest.raises(BadInput, match=f"^array shape: {field}: must .*, got "):
+        replace(GOOD, **{field: value})
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32, 64])
+@pytest.mark.parametrize("bits", [64, 128, 256, 512])
+def test_widths_of_a_shape_agree(lanes, bits):
+    shape = replace(GOOD, lanes=lanes, data_bits=bits)
+    assert shape.rows_per_beat * shape.row_bits == shape.beats_per_row * bits
+    assert shape.drain_words * shape.drain_cycles * 2 == lanes
+    assert shape.result_bits == 64 * shape.drain_words <= bits
+    assert 2**shape.k_bits == shape.k_tile
+    extreme = shape.k_tile * 2**14
+    assert 2 ** (shape.acc_bits - 2) - 1 < extreme <= 2 ** (shape.acc_bits - 1) - 1
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "line"),
+    [
+        ("xcup", "edge.xdc", "create_clock -name clk -period 10.000 [get_ports clk]"),
+        ("xc7", "edge.xdc", "create_clock -name clk -period 10.000 [get_ports clk]"),
+        ("ecp5", "edge.lpf", 'FREQUENCY PORT "clk" 100 MHZ;'),
+        ("ice40", "edge.pcf", "set_frequency clk 100"),
+        ("nexus", "edge.sdc", "create_clock -name clk -period 10.000 [get_ports {clk}]"),
+        ("gowin", "edge.sdc", "create_clock -name clk -period 10.000 [get_ports {clk}]"),
+        ("generic", "edge.sdc", "create_clock -name clk -period 10.000 [get_ports {clk}]"),
+    ],
+)
+def test_constraints_ask_for_the_clock(family, name, line):
+    rendered = render(derive(load("edge")), family)
+    assert list(rendered) == [name]
+    assert rendered[name].splitlines()[-1] == line
+    assert rendered[name].endswith("\n")
+
+
+def test_constraints_of_an_unknown_family_are_a_key_error():
+    with pytest.raises(KeyError):
+        render(derive(load("edge")), "quartus")
