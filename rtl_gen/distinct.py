@@ -8,7 +8,15 @@ instance of a module that is named by class and parameters and converted a singl
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, ResetSignal, ValueCastable
+from amaranth.hdl import (
+    ClockSignal,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Value,
+    ValueCastable,
+)
 from amaranth.lib import wiring
 
 __all__ = ["Distinct", "Emission", "place"]
@@ -18,6 +26,18 @@ class Distinct(Protocol):
     """A component that knows the name of the module it becomes."""
 
     module_name: str
+
+
+def _parameters(component: wiring.Component) -> dict[str, object]:
+    """What a component was made from: its class and all that it keeps but ports and parts."""
+    kept = {
+        name: value
+        for name, value in vars(component).items()
+        if name not in component.signature.members
+        and not isinstance(value, Elaboratable | Value | ValueCastable)
+        and not name.startswith("_MustUse__")
+    }
+    return {**kept, "class": type(component), "ports": component.signature}
 
 
 class Emission:
@@ -32,9 +52,16 @@ class Emission:
         self.pending: dict[str, wiring.Component] = {}
 
     def instance(self, component: wiring.Component) -> Instance:
-        """Return an instance whose ports are the component's own signals."""
+        """Return an instance whose ports are the component's own signals.
+
+        Raises:
+            ValueError: another component has the same name and other parameters.
+        """
         name = cast(Distinct, component).module_name
-        if self.pending.setdefault(name, component) is not component:
+        known = self.pending.setdefault(name, component)
+        if known is not component:
+            if _parameters(known) != _parameters(component):
+                raise ValueError(f"module {name}: two components of this name must be alike")
             # Amaranth warns of components that are built but not elaborated; this one only
             # lends its ports.
             cast(Any, component)._MustUse__silence = True

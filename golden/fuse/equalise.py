@@ -1,7 +1,7 @@
 """Divisors of a float layer's channels, so that INT8 rounding costs its output as little as can be.
 
-``A W = (A diag(1/s)) (diag(s) W)``: a loud input channel coarsens the scale of its whole token, a
-small divisor of its neighbours makes up for that.  Weights are static and the divisors known
+``A W = (A diag(1/s)) (diag(s) W)``: a loud input channel coarsens the scale of its whole token; a
+large divisor quiets it, and its weights grow instead.  Weights are static and the divisors known
 beforehand, so whatever precedes the layer (a norm's gain, the host's rounding) applies 1/s for
 nothing; the array multiplies plain symmetric INT8 as ever.  A power of two would be no cheaper
 there and would miss the best divisor by up to 41 %, so divisors are any float32.
@@ -21,8 +21,9 @@ of power ``_POWER`` and the program is solved by Adam from the divisors of Smoot
 SmoothQuant's ``max|A_k|^a / max|W_k|^(1-a)`` looks at each channel's peaks alone and not at which
 tokens peak together; its best exponent differs between layers from 0.5 to 0.7 or more.
 
-Sources: Xiao et al., "SmoothQuant", ICML 2023, equation 4; Boyd et al., "A tutorial on geometric
-programming", 2007, sections 5.1 and 7.1; Kingma and Ba, "Adam", ICLR 2015, algorithm 1.
+Sources: Xiao et al., "SmoothQuant", ICML 2023, equation 4; Boyd, Kim, Vandenberghe and Hassibi, "A
+tutorial on geometric programming", 2007 (generalised posynomials); Kingma and Ba, "Adam", ICLR
+2015, algorithm 1.
 
 Shapes: A (M, K), W (K, N), divisors (K,) with geometric mean 1.
 """

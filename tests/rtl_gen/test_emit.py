@@ -1,5 +1,6 @@
 """Emitted Verilog: deterministic, free of paths, each module once, and other tools read it."""
 
+import gc
 import os
 import re
 import shutil
@@ -10,9 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from golden.kernels import KERNELS
 from golden.shape import ArrayShape
+from rtl_gen.distinct import place
 from rtl_gen.emit import convert, verilog
 from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top import ArrayTop
@@ -100,6 +105,51 @@ def test_module_count_does_not_depend_on_the_number_of_engines(text: str):
     many = verilog(ArrayTop(replace(BASE, engines=16), 1))
     assert sorted(modules(many)) == sorted(modules(text))
     assert len(many) < 1.2 * len(text)
+
+
+class _Inverter(wiring.Component):
+    """One bit, or its inverse; the name should say which."""
+
+    module_name = "sf_inverter"
+
+    def __init__(self, inverts: bool) -> None:
+        self.inverts = inverts
+        super().__init__({"x": In(1), "y": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.y.eq(self.x ^ self.inverts)
+        return m
+
+
+class _Pair(wiring.Component):
+    """Two inverters in a row."""
+
+    module_name = "sf_pair"
+
+    def __init__(self, *inverts: bool) -> None:
+        self.parts = [_Inverter(each) for each in inverts]
+        super().__init__({"x": In(1), "y": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        wire = self.x
+        for number, part in enumerate(self.parts):
+            place(m, platform, f"part{number}", part)
+            m.d.comb += part.x.eq(wire)
+            wire = part.y
+        m.d.comb += self.y.eq(wire)
+        return m
+
+
+def test_one_name_stands_for_one_module(monkeypatch: pytest.MonkeyPatch):
+    # What is refused is never elaborated, of which Amaranth would warn.
+    for kind in (_Inverter, _Pair, Module):
+        monkeypatch.setattr(kind, "_MustUse__silence", True, raising=False)
+    assert verilog(_Pair(True, True)).count("module sf_inverter(") == 1
+    with pytest.raises(ValueError, match=r"module sf_inverter: two components"):
+        verilog(_Pair(True, False))
+    gc.collect()
 
 
 def test_top_comes_with_every_module_it_places():
