@@ -207,6 +207,15 @@ class ArrayShape:
             raise BadInput(f"array shape: {name}: must be one of {listed}, got {value!r}")
 
     @property
+    def byte_ports(self) -> bool:
+        """Whether block memories written in beats may be read in bytes.
+
+        The portable multipliers come without that assumption: Intel's memories have no ports of
+        such different widths, and the synthesis would build them of registers.
+        """
+        return self.mac not in ("packed", "split")
+
+    @property
     def groups(self) -> int:
         """Groups of engines, each with its own weight and result port."""
         return self.engines // self.group

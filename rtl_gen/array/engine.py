@@ -142,6 +142,7 @@ class Engine(wiring.Component):
             depth=shape.value_words,
             beat_words=shape.words_per_beat,
             carried=carried,
+            byte_ports=shape.byte_ports,
         )
         # Tiles whose rows were taken; a tile is free again when they have been multiplied.
         taken = Signal.like(self.consumed)

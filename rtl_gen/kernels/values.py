@@ -36,6 +36,8 @@ class ValueReader(wiring.Component):
         Words per written beat; a power of two.
     carried : bool
         Rows may have their values with them (`rtl_gen.event.carries_values`).
+    byte_ports : bool
+        The memory may be read in bytes; else in words, with the byte chosen behind it.
 
     Members
     -------
@@ -56,7 +58,16 @@ class ValueReader(wiring.Component):
 
     latency_cycles = 2
 
-    def __init__(self, k_bits: int, *, depth: int, beat_words: int, carried: bool = False) -> None:
+    def __init__(
+        self,
+        k_bits: int,
+        *,
+        depth: int,
+        beat_words: int,
+        carried: bool = False,
+        byte_ports: bool = True,
+    ) -> None:
+        self._fetch_bits = 8 if byte_ports else 8 * _WORD_BYTES
         self._depth = depth
         self._beat_words = beat_words
         self._carried = carried
@@ -110,6 +121,7 @@ class ValueReader(wiring.Component):
             read_bits=8,
             write_bits=8 * _WORD_BYTES * self._beat_words,
             depth=_WORD_BYTES * self._depth,
+            fetch_bits=self._fetch_bits,
         )
         byte = Signal(range(_WORD_BYTES))
         # The next byte's word, and the first one that may be played again.

@@ -1,6 +1,6 @@
 """Simple dual-port memory whose write port may be wider or narrower than its read port."""
 
-from amaranth.hdl import Cat, Const, Module
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,6 +27,9 @@ class TwoWidthMemory(wiring.Component):
         Port widths; one divides the other, with a power of two as quotient.
     depth : int
         Read words.
+    fetch_bits : int or None
+        Width of the block memory's own read port where ``read_bits`` is less: the read word is
+        then chosen behind the memory, for tools that know no ports of such different widths.
 
     Members
     -------
@@ -37,8 +40,11 @@ class TwoWidthMemory(wiring.Component):
     read_data : Out(read_bits)
     """
 
-    def __init__(self, *, read_bits: int, write_bits: int, depth: int) -> None:
+    def __init__(
+        self, *, read_bits: int, write_bits: int, depth: int, fetch_bits: int | None = None
+    ) -> None:
         self._read_bits = read_bits
+        self._fetch_bits = fetch_bits or read_bits
         self._write_bits = write_bits
         self._depth = depth
         self._wide = max(1, write_bits // read_bits)
@@ -61,6 +67,8 @@ class TwoWidthMemory(wiring.Component):
         )
 
     def elaborate(self, platform):
+        if self._fetch_bits != self._read_bits:
+            return self._chosen()
         m = Module()
         m.submodules.memory = store = memory.Memory(
             shape=self._read_bits, depth=self._depth, init=[]
@@ -88,5 +96,28 @@ class TwoWidthMemory(wiring.Component):
             read.addr.eq(self.read_address),
             read.en.eq(self.read_enable),
             self.read_data.eq(read.data),
+        ]
+        return m
+
+    def _chosen(self) -> Module:
+        """A memory of wider words, and the choice of one part of the word read."""
+        m = Module()
+        parts = self._fetch_bits // self._read_bits
+        m.submodules.words = words = TwoWidthMemory(
+            read_bits=self._fetch_bits,
+            write_bits=self._write_bits,
+            depth=self._depth // parts,
+        )
+        low = _bits(parts)
+        part = Signal(low)
+        with m.If(self.read_enable):
+            m.d.sync += part.eq(self.read_address[:low])
+        m.d.comb += [
+            words.write_enable.eq(self.write_enable),
+            words.write_address.eq(self.write_address),
+            words.write_data.eq(self.write_data),
+            words.read_enable.eq(self.read_enable),
+            words.read_address.eq(self.read_address[low:]),
+            self.read_data.eq(words.read_data.word_select(part, self._read_bits)),
         ]
         return m

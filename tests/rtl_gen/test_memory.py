@@ -23,14 +23,22 @@ def join(words: list[int], bits: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("read_bits", "write_bits"), [(32, 32), (16, 64), (8, 16), (64, 16), (32, 16)]
+    ("read_bits", "write_bits", "fetch_bits"),
+    [
+        *((32, 32, None), (16, 64, None), (8, 16, None), (64, 16, None), (32, 16, None)),
+        *((8, 64, 32), (8, 32, 64), (8, 64, 64)),
+    ],
 )
-def test_two_width_memory(read_bits: int, write_bits: int, rng: np.random.Generator):
+def test_two_width_memory(
+    read_bits: int, write_bits: int, fetch_bits: int | None, rng: np.random.Generator
+):
     depth = 16
     unit = min(read_bits, write_bits)
     units = np.zeros(depth * read_bits // unit, object)
     beats = depth * read_bits // write_bits
-    dut = TwoWidthMemory(read_bits=read_bits, write_bits=write_bits, depth=depth)
+    dut = TwoWidthMemory(
+        read_bits=read_bits, write_bits=write_bits, depth=depth, fetch_bits=fetch_bits
+    )
 
     async def bench(ctx):
         expected = 0

@@ -17,8 +17,10 @@ def segment(rng: np.random.Generator, most: int) -> list[int | None]:
     return [None if rng.random() < 0.2 else value for value in values]
 
 
-@pytest.mark.parametrize("beat_words", [1, 2, 8])
-def test_rows_meet_their_bytes_in_every_play(beat_words: int, rng: np.random.Generator):
+@pytest.mark.parametrize(("beat_words", "byte_ports"), [(1, True), (2, False), (8, True)])
+def test_rows_meet_their_bytes_in_every_play(
+    beat_words: int, byte_ports: bool, rng: np.random.Generator
+):
     depth = 64
     segments = [segment(rng, 8 * (depth - 3 * beat_words)) for _ in range(6)]
     plays = rng.integers(1, 4, len(segments)).tolist()
@@ -38,7 +40,7 @@ def test_rows_meet_their_bytes_in_every_play(beat_words: int, rng: np.random.Gen
         int.from_bytes(stored[at : at + 8 * beat_words], "little")
         for at in range(0, len(stored), 8 * beat_words)
     ]
-    dut = ValueReader(K_BITS, depth=depth, beat_words=beat_words)
+    dut = ValueReader(K_BITS, depth=depth, beat_words=beat_words, byte_ports=byte_ports)
     seen: list[tuple[int, int | None]] = []
     slow = rng.random() * 0.5
 
