@@ -16,8 +16,8 @@ that is loaded, not of the selector.
 
 **Near ties.** The table holds random blocks and is a line between densities, so it is off by some
 per cent where non-zeros stand in bands or tiles.  Offline the block itself is at hand: kernels and
-decompositions that the table puts within `NEAR` of its choice are compared by their exact price.
-``refine=False`` leaves the table's choice as the hardware would make it.
+decompositions that the table puts within `NEAR` of its choice can be compared by their exact price.
+Without ``refine`` the choice is the table's, as the hardware would make it.
 
 **Blocks of other shapes.** A block is weighed as so many blocks of the table's nearest shape and
 of its own density: counts are divided by the ratio of the sizes, rounding to nearest.
@@ -205,7 +205,7 @@ class BlockSelector:
         *,
         kernels: Sequence[str] | None = None,
         split_blocks: bool = True,
-        refine: bool = True,
+        refine: bool = False,
     ) -> None:
         self.shape, self.price = shape, price
         self.split_blocks, self.refine = split_blocks, refine

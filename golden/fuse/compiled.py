@@ -1,10 +1,11 @@
 """Plan of an exact product with the selector's kernels: several plans compete.
 
-The selector's with bytes that only break ties, for `product` also the selector's with bytes that
-weigh as much as cycles; each single kernel that could be as good; and the selector's on grouped
-columns (`golden.fuse.grouping`), with the price of a byte at which one per cent of cycles and one
-of bytes are worth the same.  Cycles are counted by the cycle model, at most `COUNTED_TILES` tiles
-of tokens of them.
+The selector's, bit for bit what the hardware would choose, with bytes that only break ties; the
+same with near ties decided by exact prices; for `product` also with bytes that weigh as much as
+cycles; each single kernel that could be as good; and the selector's on grouped columns
+(`golden.fuse.grouping`), with the price of a byte at which one per cent of cycles and one of bytes
+are worth the same.  Cycles are counted by the cycle model, at most `COUNTED_TILES` tiles of tokens
+of them.
 
 | objective | plan taken                                                                      |
 |-----------|---------------------------------------------------------------------------------|
@@ -49,10 +50,18 @@ TOLERANCE = Fraction(1, 100)
 
 _LEAST_COLUMNS = 2  # per engine, from which there is something to group
 
-_PRICES = {
-    "cycles": {"selector": CYCLES_FIRST},
-    "product": {"selector": CYCLES_FIRST, "selector, bytes as cycles": CYCLES_TIMES_BYTES},
+_WAYS = {
+    "cycles": {
+        "selector": (CYCLES_FIRST, False),
+        "selector, near ties by exact price": (CYCLES_FIRST, True),
+    },
+    "product": {
+        "selector": (CYCLES_FIRST, False),
+        "selector, near ties by exact price": (CYCLES_FIRST, True),
+        "selector, bytes as cycles": (CYCLES_TIMES_BYTES, True),
+    },
 }
+"""Price of a byte, and whether exact prices decide near ties."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ def oracle_cycles(plan: Plan) -> int:
 
 def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
     """Decoder cycles of a plan's blocks in what the table alone chooses, as the hardware would."""
-    selector = BlockSelector(plan.shape, table, CYCLES_FIRST, refine=False)
+    selector = BlockSelector(plan.shape, table, CYCLES_FIRST)
     return sum(
         exact_cost(selector.formats[kernel], part).cycles
         for block in _whole_blocks(plan)
@@ -235,10 +244,11 @@ def compile_matmul(
         return Candidate(name, plan, _count(plan).cycles, plan.weight_bytes, selector)
 
     candidates = []
-    prices = _PRICES[objective]
-    for number, (name, price) in enumerate(prices.items()):
-        progress("select", number, len(prices))
-        candidates.append(planned(name, "auto", BlockSelector(shape, table, price)))
+    ways = _WAYS[objective]
+    for number, (name, (price, refine)) in enumerate(ways.items()):
+        progress("select", number, len(ways))
+        selector = BlockSelector(shape, table, price, refine=refine)
+        candidates.append(planned(name, "auto", selector))
     tiles = min(COUNTED_TILES, -(-len(activations) // shape.lanes))
     needed = weights[weights.any(axis=1)]
     singles = []
@@ -267,7 +277,7 @@ def compile_matmul(
         price = Fraction(best.cycles * shape.engines, tiles * best.bytes)
         # Small figures, since the price multiplies every line of the table.
         price = max(CYCLES_FIRST, price.limit_denominator(CYCLES_FIRST.denominator))
-        selector = BlockSelector(shape, table, price)
+        selector = BlockSelector(shape, table, price, refine=True)
         grouping = Grouping(shape, float(price))
         found.append(planned("selector, grouped columns", "auto", selector, grouping))
     allowed = found
