@@ -23,8 +23,8 @@ __all__ = ["CASES", "SEEDS", "place", "run"]
 Progress = Callable[[str, int, int], None]
 
 SEEDS = (1, 2, 3)
-# name, target, engines (None: the preset's), clock to reach in MHz, seeds; all eight engines of edge
-# are not routed in twelve minutes, and four take six
+# name, target, engines (None: the preset's), clock to reach in MHz, seeds; all eight engines of
+# edge are not routed in twelve minutes, and four take six
 CASES = (
     ("tiny", "ice40", None, 25.0, SEEDS),
     ("edge, 2 engines", "ecp5", 2, 120.0, SEEDS),
