@@ -34,15 +34,18 @@ def test_kernels_the_array_lacks_are_refused(rng: np.random.Generator):
 
 def test_auto_passes_over_kernels_that_cannot_hold_the_weights(rng: np.random.Generator):
     shape = ArrayShape(
-        lanes=4, engines=2, group=2, k_tile=1024, columns=4, activation_tiles=2, index_words=32,
+        lanes=4, engines=2, group=2, k_tile=1024, columns=4, activation_tiles=2, index_words=128,
         value_words=128, queue=8, data_bits=64, kernels=("runlength", "nm", "bitmap"), mac="packed",
     )  # fmt: skip
     dense = rng.integers(1, 128, (1024, 4)).astype(np.int8)
     activations = np.ones((2, 1024), np.int8)
     assert plan_matmul(shape, activations, dense).kernel == "bitmap"
-    for name in ("runlength", "nm"):
-        with pytest.raises(BadInput):
-            plan_matmul(shape, activations, dense, name)
+    # The least rings hold a full column in whatever is built in; nm holds no such column at all.
+    assert plan_matmul(shape, activations, dense, "runlength").kernel == "runlength"
+    with pytest.raises(BadInput, match=r"nm must be able to hold the weights"):
+        plan_matmul(shape, activations, dense, "nm")
+    with pytest.raises(BadInput, match=r"index_words: must be a power of two, 69 to"):
+        replace(shape, index_words=64)
 
 
 def test_each_block_has_its_own_kernel(rng: np.random.Generator):
