@@ -52,6 +52,43 @@ _RING = np.dtype(
 
 
 @numba.njit(cache=True)
+def _length(engine, step_flags, step_plain, beat_words):
+    """Events of a run that stays within its beat and its chunk, or within plain steps."""
+    at = engine.value_at
+    word = at >> 3
+    if engine.front & _HOLD or engine.value_base // beat_words == word // beat_words:
+        length = 8 * beat_words - 1 - at % (8 * beat_words)
+    else:
+        length = 7 - (at & 7)
+    if engine.held >= 0:
+        # The decoder is held up too: a chunk waits, and its step has another.
+        full = engine.waiting >= 0 and step_flags[engine.at] & PUSH
+        return min(length, engine.held - 1) if full else 0
+    return 0 if engine.waiting >= 0 else min(length, step_plain[engine.at])
+
+
+@numba.njit(cache=True)
+def _turn(ring, used, hold, rewind, beat_words):
+    """One cycle of a ring of index words, of which the head may be ``used``."""
+    move = ring.fetched and (used or not ring.present)
+    fetching = ring.following < ring.written * beat_words
+    fetching = fetching and not (ring.fetched and ring.present)
+    if used and not hold:
+        ring.base = ring.behind
+    if move:
+        ring.behind = ring.following
+    if ring.again:
+        ring.following = ring.base
+        ring.fetched = False
+        ring.present = False
+    else:
+        ring.following += fetching
+        ring.present = move or (ring.present and not used)
+        ring.fetched = fetching or (ring.fetched and not move)
+    ring.again = rewind and hold
+
+
+@numba.njit(cache=True)
 def run(
     step_events,
     step_flags,
@@ -112,7 +149,6 @@ def run(
     space = True
     turn = False
     total_tiles = segments * m_tiles * k_tiles
-    beat_bytes = 8 * beat_words
     queue_mask = queue_depth - 1
     events = 0
     waiting_tile = 0
@@ -198,24 +234,12 @@ def run(
                     and not ring.again
                     and (engine.value_at >> 3) // beat_words != engine.values_written
                 ):
-                    held = (engine.front & _HOLD) != 0
-                    at = engine.value_at
-                    if held or engine.value_base // beat_words == (at >> 3) // beat_words:
-                        length = beat_bytes - 1 - at % beat_bytes
-                    else:
-                        length = 7 - (at & 7)
-                    if engine.held >= 0:
-                        # The decoder is held up too: a chunk waits, and its step has another.
-                        full = engine.waiting >= 0 and step_flags[engine.at] & PUSH
-                        length = min(length, engine.held - 1) if full else 0
-                    elif engine.waiting >= 0:
-                        length = 0
-                    else:
-                        length = min(length, step_plain[engine.at])
+                    length = _length(engine, step_flags, step_plain, beat_words)
                     if length > 1:
                         engine.quiet = length
+                        before = engine.value_at >> 3
                         engine.value_at += length
-                        if not held and engine.value_at >> 3 != at >> 3:
+                        if not engine.front & _HOLD and engine.value_at >> 3 != before:
                             engine.value_base = engine.value_at >> 3
                         events += length
                         if engine.held >= 0:
@@ -356,23 +380,7 @@ def run(
                                     engine.replay += 1
                                     engine.at = engine.segment_at
 
-                # Ring of index words.
-                move = ring.fetched and (index_used or not ring.present)
-                fetching = ring.following < ring.written * beat_words
-                fetching = fetching and not (ring.fetched and ring.present)
-                if index_used and not index_hold:
-                    ring.base = ring.behind
-                if move:
-                    ring.behind = ring.following
-                if ring.again:
-                    ring.following = ring.base
-                    ring.fetched = False
-                    ring.present = False
-                else:
-                    ring.following += fetching
-                    ring.present = move or (ring.present and not index_used)
-                    ring.fetched = fetching or (ring.fetched and not move)
-                ring.again = index_rewind and index_hold
+                _turn(ring, index_used, index_hold, index_rewind, beat_words)
             if done >= 0:
                 engines[done].busy = False
                 engines[done].full = False

@@ -71,6 +71,7 @@ class SmolLM2(LinearModel):
             try:
                 reader = gguf.GGUFReader(path)
                 tensors = {t.name: _float32(t) for t in reader.tensors}
+            # What gguf raises: the last for a quantisation that it does not know.
             except (ValueError, IndexError, KeyError, OverflowError, NotImplementedError) as error:
                 raise BadInput(f"{where} must be a GGUF file: {error}.") from error
             try:

@@ -1,5 +1,7 @@
 """The interface of a pair of multiply-accumulates, and the packed arithmetic they share."""
 
+from abc import ABC, abstractmethod
+
 from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -7,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["PackedMac", "packed_bits", "wrap_counter"]
 
 
-class PackedMac(wiring.Component):
+class PackedMac(wiring.Component, ABC):
     """Two accumulators ``acc_i += x_i * weight`` that are captured when a column closes.
 
     Operation: operands enter with ``valid``; ``load`` starts a new sum with this product.
@@ -57,14 +59,14 @@ class PackedMac(wiring.Component):
         return f"sf_{type(self).__name__.lower()}_{self.acc_bits}"
 
     @classmethod
+    @abstractmethod
     def raw_bits(cls, acc_bits: int) -> int:
         """Width of ``raw``."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
         """Return both sums as signed values (combinational)."""
-        raise NotImplementedError
 
 
 def packed_bits(acc_bits: int, shift: int) -> tuple[int, int]:

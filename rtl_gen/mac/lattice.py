@@ -1,5 +1,7 @@
 """What the MACs of Lattice's ECP5 and Nexus share: accumulators on instantiated carry cells."""
 
+from abc import abstractmethod
+
 from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value, signed
 
 from .split import SplitPair
@@ -29,6 +31,7 @@ class LatticeMac(SplitPair):
     Throughput: one pair of products per enabled cycle.
     """
 
+    @abstractmethod
     def product(self, m: Module, lane: int, activation: Value, result: Signal) -> None:
         """Instantiate the multiplier: ``latency_cycles - 1`` registers, clock enable ``enable``.
 
@@ -38,11 +41,10 @@ class LatticeMac(SplitPair):
             activation: signed(8).
             result: signed(acc_bits), at most 36.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def carry_cell(self, a: Value, b: Value, clear: Value, carry: Value, out: Signal) -> Instance:
         """Instantiate the cell for two bits of `GATED_SUM`; ``out`` is two sums and a carry."""
-        raise NotImplementedError
 
     def elaborate(self, platform):
         m = Module()

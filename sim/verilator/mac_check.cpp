@@ -2,6 +2,7 @@
 //
 // All instances share their inputs, so one pass over the operands checks all of them. Ports and
 // constants come from glue.h.
+#include "play.h"
 #include <cstdint>
 #include <vector>
 
@@ -32,18 +33,6 @@ struct Model {
   void edge() {
     top.clk = 1;
     top.eval();
-  }
-};
-
-// xorshift64* (Vigna 2016): stalls need no better generator, and it replays everywhere.
-struct Random {
-  uint64_t state;
-  explicit Random(uint64_t seed) : state(seed * 2 + 1) {}
-  bool chance(uint32_t permille) {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (state * 0x2545F4914F6CDD1Dull >> 32) % 1000 < permille;
   }
 };
 

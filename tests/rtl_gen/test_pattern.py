@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def blocks(rng: np.random.Generator, parameters: PatternParameters) -> list[np.n
         made.append(np.full(size, -128, np.int8))
         made.append(rng.choice(np.array([-128, -127, 0, 1, -1, 127], np.int8), size))
         made.append((values >> rng.integers(0, 8, size)).astype(np.int8))
-    rng.shuffle(made)  # type: ignore[arg-type]
+    rng.shuffle(cast(Any, made))
     return made
 
 

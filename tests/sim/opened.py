@@ -1,10 +1,12 @@
 """A generated, verilated array for tests."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+
+import pytest
 
 from flows.build import cache_folder
 from flows.generate import PRIMITIVES
@@ -13,7 +15,7 @@ from rtl_gen.emit import verilog
 from rtl_gen.top import ArrayTop
 from sim.verilator import ArrayDevice, build_library
 
-__all__ = ["opened_device"]
+__all__ = ["device_of", "opened_device"]
 
 
 @contextmanager
@@ -31,3 +33,14 @@ def opened_device(shape: ArrayShape) -> Iterator[ArrayDevice]:
         library = build_library(shape, sources, cache_folder("verilator"))
     with ArrayDevice(shape, library) as opened:
         yield opened
+
+
+def device_of(shapes: Mapping[str, ArrayShape]) -> Callable:
+    """A fixture of a module: its tests run on the array of each shape."""
+
+    @pytest.fixture(scope="module", params=sorted(shapes))
+    def device(request: pytest.FixtureRequest) -> Iterator[ArrayDevice]:
+        with opened_device(shapes[request.param]) as opened:
+            yield opened
+
+    return device

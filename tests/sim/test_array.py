@@ -1,7 +1,6 @@
 """The verilated array against the golden product and, cycle for cycle, the cycle model."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from golden.matmul import matmul
 from golden.plan import Plan, plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
-from tests.sim.opened import opened_device
+from tests.sim.opened import device_of
 
 ALL = tuple(KERNELS)
 SHAPES = {
@@ -36,11 +35,7 @@ SHAPES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=sorted(SHAPES))
-def device(request: pytest.FixtureRequest) -> Iterator[ArrayDevice]:
-    shape = SHAPES[request.param]
-    with opened_device(shape) as opened:
-        yield opened
+device = device_of(SHAPES)
 
 
 def assert_as_models(device: ArrayDevice, a: np.ndarray, w: np.ndarray, kernel: str) -> CycleCount:

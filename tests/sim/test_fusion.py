@@ -1,7 +1,6 @@
 """Mixed-scale fusion on the verilated array: sums, rounding, weights, cycles, errors."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +18,7 @@ from golden.matmul import matmul
 from golden.plan import Plan, plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
-from tests.sim.opened import opened_device
+from tests.sim.opened import device_of
 
 SHAPES = {
     # Groups of two, two words to a column.
@@ -37,11 +36,7 @@ SHAPES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=sorted(SHAPES))
-def device(request: pytest.FixtureRequest) -> Iterator[ArrayDevice]:
-    shape = SHAPES[request.param]
-    with opened_device(shape) as opened:
-        yield opened
+device = device_of(SHAPES)
 
 
 def random_weights(rng: np.random.Generator, parts: int) -> tuple[int, ...]:
@@ -77,7 +72,9 @@ def defined(a: np.ndarray, fused: FusedMatrix) -> tuple[np.ndarray, np.ndarray]:
     return round_accumulator(acc), acc
 
 
-def compare(device: ArrayDevice, a: np.ndarray, plan: Plan, expected: np.ndarray, case: str):
+def assert_as_defined(
+    device: ArrayDevice, a: np.ndarray, plan: Plan, expected: np.ndarray, case: str
+):
     """The plan on the RTL; output, cycles and events must be the models'."""
     count = count_cycles(plan)
     before = device.cycles, device.events
@@ -108,7 +105,7 @@ def test_random_mixed_products(device: ArrayDevice, rng: np.random.Generator):
         expected, acc = defined(a, fused)
         np.testing.assert_array_equal(fused.product(a), expected)
         case = f"A {a.shape}, W {fused.matrix.shape}, weights {fused.weights}, {fused.kernels}"
-        count = compare(device, a, plan, expected, case)
+        count = assert_as_defined(device, a, plan, expected, case)
         # Fusion costs nothing but the length of the drain, once a job.
         plain = count_cycles(replace(plan, shape=replace(shape, fusion=False)))
         longer = (DRAIN_LATENCY[True] - DRAIN_LATENCY[False]) * len(plan.jobs)
@@ -152,7 +149,7 @@ def test_exact_parts_and_single_parts_are_the_plain_product(
         w = fused.matrix
         plan = plan_matmul(shape, a, w, split=fused if number % 2 else None)
         assert not any(stream.mixed for stream in plan.streams)
-        compare(device, a, plan, matmul(a, w), f"W {w.shape}, {fused.kernels}")
+        assert_as_defined(device, a, plan, matmul(a, w), f"W {w.shape}, {fused.kernels}")
 
 
 def test_minus_128_everywhere(device: ArrayDevice):
@@ -164,7 +161,7 @@ def test_minus_128_everywhere(device: ArrayDevice):
     fused = FusedMatrix(parts, (1, UNIT - 2, 1), ("auto",) * 3)
     for operand in (a, np.full_like(a, 127)):
         plan = plan_matmul(shape, operand, w, split=fused)
-        compare(device, operand, plan, defined(operand, fused)[0], "corner")
+        assert_as_defined(device, operand, plan, defined(operand, fused)[0], "corner")
 
 
 @pytest.mark.parametrize("activation", [-128, 127])

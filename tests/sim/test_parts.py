@@ -1,10 +1,8 @@
 """Blocks of several exact parts on the verilated array: the plain product, cycle for cycle."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
-import pytest
 
 from golden.choose import Part, Split
 from golden.cycles import count_cycles
@@ -15,7 +13,7 @@ from golden.matmul import matmul
 from golden.plan import plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
-from tests.sim.opened import opened_device
+from tests.sim.opened import device_of
 
 ALL = ("dense", "bitmap", "runlength", "nm", "block")
 SHAPES = {
@@ -30,11 +28,7 @@ SHAPES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=sorted(SHAPES))
-def device(request: pytest.FixtureRequest) -> Iterator[ArrayDevice]:
-    shape = SHAPES[request.param]
-    with opened_device(shape) as opened:
-        yield opened
+device = device_of(SHAPES)
 
 
 def masked(rng: np.random.Generator, depth: int, outputs: int) -> np.ndarray:
