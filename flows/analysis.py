@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from flows.compress.prune import magnitude, wanda
 from flows.engines import table_of
 from flows.files import load_npy
 from flows.models.base import LinearModel
 from flows.models.fetch import fetch, load_model
-from flows.prune import magnitude, wanda
-from golden.choose import ORDER
 from golden.errors import BadInput
-from golden.fuse.compile import CYCLES_FIRST, BlockSelector, exact_cost
-from golden.fuse.decompose import Cost
-from golden.fuse.pattern import PatternParameters, analyse
-from golden.fuse.signature import Buckets
-from golden.quantise import quantise_weights
+from golden.numerics.quantise import quantise_weights
+from golden.planner.block_selector import CYCLES_FIRST, BlockSelector, exact_cost
+from golden.planner.choose import ORDER
+from golden.planner.decompose import Cost
+from golden.selector.pattern import PatternParameters, analyse
+from golden.selector.signature import Buckets
 from rtl_gen.config import Derived
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from flows.analysis import LayerFigures
-from golden.choose import ORDER
 from golden.errors import BadInput
+from golden.planner.choose import ORDER
 
 __all__ = ["draw", "figure_class"]
 

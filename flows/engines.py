@@ -1,8 +1,8 @@
 """The three levels behind one call: golden, cycle model, RTL.
 
-Kernel ``auto`` is the fuse selector's choice per block (`golden.fuse.compiled`).  Float operands
-are rounded to int8 first (`golden.fuse.layer`), in approximate mode with equalised channels
-(`golden.fuse.equalise`); the float product is then what errors refer to.
+Kernel ``auto`` is the fuse selector's choice per block (`golden.planner.product`).  Float operands
+are rounded to int8 first (`flows.compress.layer`), in approximate mode with equalised channels
+(`flows.compress.equalise`); the float product is then what errors refer to.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from importlib.metadata import version
 import numpy as np
 
 from flows.build import open_device
-from golden.cycles import count_cycles
+from flows.compress.approximate import Approximation, approximate, check_budget
+from flows.compress.equalise import equalised_layer
+from flows.compress.layer import Layer, Sample, layer_of, sample_of
+from golden.cycles.count import count_cycles
 from golden.errors import BadInput
-from golden.fuse.approximate import Approximation, approximate, check_budget
-from golden.fuse.compiled import Compiled, compile_matmul
-from golden.fuse.computed import computed_table
-from golden.fuse.equalise import equalised_layer
-from golden.fuse.layer import Layer, Sample, layer_of, sample_of
-from golden.fuse.table import PerformanceTable
-from golden.matmul import check_operands, matmul
-from golden.plan import Plan, plan_matmul
+from golden.operators.matmul import check_operands, matmul
+from golden.planner.model_table import computed_table
+from golden.planner.product import Compiled, compile_matmul
+from golden.program.plan import Plan, plan_matmul
+from golden.selector.table import PerformanceTable
 from golden.shape import ArrayShape
 from rtl_gen.config import Derived
 
@@ -248,7 +248,7 @@ def run_matmul(
         balance: ``lpt`` or ``anneal``, how columns are dealt to engines.
         seed: of the annealing.
         drop_activation_rows: leave out each k that is zero for all tokens.
-        objective: what ``auto`` minimises, see `golden.fuse.compiled`.
+        objective: what ``auto`` minimises, see `golden.planner.product`.
         table: performance table of the configuration; computed from the cycle model if None.
         error_budget: most relative output error of dropped weights; None: exact.
         calibration: (M', K), int8 or float as the activations, on which the budget is held; a

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 from golden.errors import BadInput
-from golden.fuse.combine import ACCUMULATOR_BITS
+from golden.numerics.combine import ACCUMULATOR_BITS
 
 __all__ = [
     "KERNELS",
@@ -44,7 +44,7 @@ def most_index_words(
 ) -> int:
     """Index words of one column of ``k_tile`` rows in a kernel, without header, at the worst.
 
-    Each row is then a non-zero; see the layouts in `golden.kernels`.
+    Each row is then a non-zero; see the layouts in `golden.formats`.
     """
     n, m = nm
     slots = -(-k_tile // m) * n

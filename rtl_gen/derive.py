@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from constraints.devices import Device, Family, devices
-from golden.fuse.unit import UnitParameters, default_candidates, lossy_candidates
+from golden.selector.unit import UnitParameters, default_candidates, lossy_candidates
 from golden.shape import ArrayShape
 from rtl_gen.schema import Config
 

@@ -2,8 +2,8 @@
 
 from amaranth.lib import data
 
-from golden.block import HEADER_FIELDS
-from golden.kernels import CHUNK, KERNELS
+from golden.formats import CHUNK, KERNELS
+from golden.formats.block_header import HEADER_FIELDS
 from golden.shape import ArrayShape
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
 
 
 def block_header() -> data.FlexibleLayout:
-    """The 64-bit header word in front of a block (`golden.block`)."""
+    """The 64-bit header word in front of a block (`golden.formats.block_header`)."""
     fields = {name: data.Field(bits, low) for name, bits, low in HEADER_FIELDS}
     return data.FlexibleLayout(64, fields)
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from constraints.devices import devices
-from golden.fuse.candidates import COUNT_BITS
-from golden.fuse.points import BINS, MEASURED
+from golden.selector.candidates import COUNT_BITS
+from golden.selector.points import BINS, MEASURED
 from golden.shape import MAC_KINDS, minimum_ring_words
 from rtl_gen.rules import (
     device_rule,

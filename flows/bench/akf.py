@@ -9,9 +9,9 @@ formats* what the array's kernels would reach if each column of each tile had it
 
 *Oracle* is the decoder cycles of the exactly quickest kernel of each block over those of what the
 table alone chooses, blocks being those of the selector's own plan.  The compiler compares near
-ties by exact cycles (`golden.fuse.compile`), so its plans lie above that (``oracle_share_own``,
-``oracle_share_taken``); they sit below 1 where bytes were worth a few cycles.  Energy is the proxy
-of `golden.fuse.table`.
+ties by exact cycles (`golden.planner.block_selector`), so its plans lie above that
+(``oracle_share_own``, ``oracle_share_taken``); they sit below 1 where bytes were worth a few
+cycles.  Energy is the proxy of `golden.selector.table`.
 
 Approximate mode and mixed scales on real layers: `flows.bench.akf_real`.
 """
@@ -28,20 +28,20 @@ from flows.bench.bars import Bar
 from flows.bench.kernels import kernels_config
 from flows.bench.sparsity import SPARSITIES, sparse_config
 from flows.bench.tensors import MODELS, load_calibrated, short_name
+from flows.compress.prune import magnitude, wanda
 from flows.engines import run_matmul, table_of
 from flows.models.base import LayerData
-from flows.prune import magnitude, wanda
-from golden.cycles import count_cycles
+from golden.cycles.count import count_cycles
 from golden.errors import BadInput, CheckFailed
-from golden.fuse.compiled import (
+from golden.numerics.quantise import quantise_weights
+from golden.planner.product import (
     compile_matmul,
     decoder_cycles,
     oracle_cycles,
     table_choice_cycles,
 )
-from golden.fuse.table import EnergyWeights
-from golden.plan import Plan, plan_matmul
-from golden.quantise import quantise_weights
+from golden.program.plan import Plan, plan_matmul
+from golden.selector.table import EnergyWeights
 from rtl_gen.config import Derived, derive, parse
 
 __all__ = ["MASKS", "akf_config", "compare", "energy_proxy", "mask_of", "run"]

@@ -19,9 +19,9 @@ from math import lgamma, log, log2
 
 import numpy as np
 
-from flows.prune import clustered_mask, random_mask
+from flows.compress.prune import clustered_mask, random_mask
 from golden.errors import BadInput
-from golden.fuse.columns import column_prices, variants_of
+from golden.planner.column_prices import column_prices, variants_of
 from golden.shape import ArrayShape
 
 __all__ = ["MASKS", "least_bytes", "least_stored", "mask_of", "patchwork"]

@@ -2,7 +2,7 @@
 
 Each layer has three sets of tokens from different inputs (`flows.bench.akf_tokens`): *fit* and
 *hold*, which calibration sees, and *judge*, which it does not.  Activations are divided by the
-layer's divisors (`golden.fuse.equalise`) and quantised per token, or taken as int8 (their
+layer's divisors (`flows.compress.equalise`) and quantised per token, or taken as int8 (their
 dequantised values are then the float layer's input, and there are no divisors).  The reference is
 always the float product of the float weights; for a pruned layer, of the pruned float weights.
 
@@ -13,7 +13,7 @@ the quicker of ``dense`` and ``bitmap``.  *Other text* is the sentences of `benc
 not at all like reference prose; no bar rests on it.  Nor does one on the *other linear layers*
 beside the first, which are measured unpruned with float activations.
 
-*Mixed scales* (`golden.fuse.tiled`): the parts are chosen on fit and hold tokens, the ratio of
+*Mixed scales* (`golden.planner.tiled`): the parts are chosen on fit and hold tokens, the ratio of
 the errors to one float32 scale per column in its cheapest kernel is taken on judge tokens, weights
 alone, both plainly rounded, for a block of the layer's first columns.
 """
@@ -26,17 +26,17 @@ import numpy as np
 from flows.bench.akf_tokens import Tokens, load_tokens
 from flows.bench.bars import Bar
 from flows.bench.tensors import short_name
+from flows.compress.approximate import approximate
+from flows.compress.equalise import equalised_layer
+from flows.compress.layer import Layer, layer_of, sample_of
+from flows.compress.prune import wanda
 from flows.engines import table_of
 from flows.models.base import F32
-from flows.prune import wanda
-from golden.cycles import count_cycles
+from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
-from golden.fuse.approximate import approximate
-from golden.fuse.equalise import equalised_layer
-from golden.fuse.layer import Layer, layer_of, sample_of
-from golden.fuse.tiled import Scope, one_scale, tiled_scale
-from golden.plan import plan_matmul
-from golden.quantise import quantise_activations
+from golden.numerics.quantise import quantise_activations
+from golden.planner.tiled import Scope, one_scale, tiled_scale
+from golden.program.plan import plan_matmul
 from rtl_gen.config import Derived
 
 __all__ = [

@@ -23,9 +23,9 @@ import numpy as np
 from flows.bench.bars import Bar
 from flows.bench.sparsity import sparse_config
 from flows.bench.tensors import MODELS, load_calibrated, pruned_operands, short_name
-from flows.prune import random_mask
+from flows.compress.prune import random_mask
 from golden.errors import BadInput
-from golden.plan import plan_matmul
+from golden.program.plan import plan_matmul
 from golden.shape import KERNELS, ArrayShape
 
 __all__ = ["GAP_BITS", "SPARSITIES", "bounds", "run", "stored_bits"]

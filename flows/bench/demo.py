@@ -6,16 +6,16 @@ import numpy as np
 
 from flows.bench.bars import Bar
 from flows.build import cache_folder
+from flows.compress.prune import wanda
 from flows.engines import Product, run_matmul
 from flows.files import write_json
 from flows.generate import generate
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
-from flows.prune import wanda
 from flows.synth import read_manifest, synthesise
 from golden.errors import CheckFailed
-from golden.matmul import matmul
-from golden.quantise import quantise_activations, quantise_weights
+from golden.numerics.quantise import quantise_activations, quantise_weights
+from golden.operators.matmul import matmul
 from rtl_gen.config import derive, load
 
 __all__ = ["SENTENCES", "prepare_layer", "run"]

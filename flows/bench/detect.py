@@ -12,8 +12,8 @@ from amaranth.sim import Simulator
 from flows import yosys
 from flows.bench.bars import Bar
 from flows.synth_targets import TARGETS
-from golden.detect import WIDTHS, DetectionCount, array_cycles, detect_naive, raw_words
 from golden.errors import CheckFailed
+from golden.operators.detection import WIDTHS, DetectionCount, array_cycles, detect_naive, raw_words
 from rtl_gen.detect import DetectorUnit
 from rtl_gen.emit import verilog
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from flows.bench.bars import Bar
+from flows.compress.prune import random_mask
 from flows.engines import run_matmul
-from flows.prune import random_mask
 from rtl_gen.config import derive, load
 
 __all__ = ["run"]

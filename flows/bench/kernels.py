@@ -9,18 +9,11 @@ import numpy as np
 
 from flows.bench.bars import Bar
 from flows.build import open_device
-from golden.cycles import count_cycles
+from golden.cycles.count import count_cycles
 from golden.errors import BadInput, CheckFailed
-from golden.fuse.table import (
-    BINS,
-    CLUSTERED,
-    DENSITIES,
-    EnergyWeights,
-    PerformanceTable,
-    Point,
-)
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.operators.matmul import matmul
+from golden.program.plan import plan_matmul
+from golden.selector.table import BINS, CLUSTERED, DENSITIES, EnergyWeights, PerformanceTable, Point
 from golden.shape import ArrayShape
 from rtl_gen.config import Derived, derive, parse
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.bench.bars import Bar
+from flows.bench.study.polynomial import Product
+from flows.bench.study.smoother import smooth
 from flows.build import open_device
-from golden.cycles import count_cycles
-from golden.fuse.polynomial import Product
-from golden.fuse.smoother import smooth
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.cycles.count import count_cycles
+from golden.operators.matmul import matmul
+from golden.program.plan import plan_matmul
 from rtl_gen.config import derive, load
 from sim.verilator import ArrayDevice
 

@@ -26,15 +26,15 @@ import numpy as np
 from flows.bench.bars import Bar
 from flows.bench.demo import SENTENCES
 from flows.bench.sparsity import sparse_config
+from flows.compress.prune import random_mask, wanda
 from flows.engines import run_matmul
 from flows.models.base import softmax
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
-from flows.prune import random_mask, wanda
-from golden.cycles import count_cycles
+from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
-from golden.plan import plan_matmul
-from golden.quantise import quantise_activations, quantise_weights
+from golden.numerics.quantise import quantise_activations, quantise_weights
+from golden.program.plan import plan_matmul
 from golden.shape import ArrayShape
 
 __all__ = ["Case", "attention_operands", "measure", "run", "synthetic_cases"]

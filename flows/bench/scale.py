@@ -25,11 +25,11 @@ import numpy as np
 from flows.bench.bars import Bar
 from flows.bench.sparsity import SPARSITIES, masked_weights, sparse_config
 from flows.bench.tensors import load_calibrated, pruned_operands
-from golden.balance import assign_columns
-from golden.choose import built_kernels, column_costs
-from golden.cycles import count_cycles
-from golden.layout import arrange, tilings
-from golden.plan import Plan, plan_matmul
+from golden.cycles.count import count_cycles
+from golden.planner.balance import assign_columns
+from golden.planner.choose import built_kernels, column_costs
+from golden.planner.layout import arrange, tilings
+from golden.program.plan import Plan, plan_matmul
 from golden.shape import ArrayShape
 
 __all__ = ["CLUSTER", "UNITS", "Cut", "best_cut", "count_product", "model_speed", "predict", "run"]

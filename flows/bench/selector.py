@@ -12,16 +12,11 @@ from flows.bench.kernels import kernels_config, measure_table
 from flows.bench.selector_area import measure_clock, measure_shares
 from flows.build import cache_folder
 from golden.errors import CheckFailed
-from golden.fuse.pattern import PatternParameters, analyse
-from golden.fuse.predict import KernelParameters, predict
-from golden.fuse.selector import Registers, Selector
-from golden.fuse.table import MEASURED, PerformanceTable
-from golden.fuse.unit import (
-    UnitParameters,
-    default_candidates,
-    describe_raw,
-    lossy_candidates,
-)
+from golden.selector.pattern import PatternParameters, analyse
+from golden.selector.predict import KernelParameters, predict
+from golden.selector.selector import Registers, Selector
+from golden.selector.table import MEASURED, PerformanceTable
+from golden.selector.unit import UnitParameters, default_candidates, describe_raw, lossy_candidates
 from golden.shape import KERNELS, ArrayShape
 from rtl_gen.fuse.unit import FuseUnit
 from sim.verilator.fuse_unit import FuseUnitModel, Played

@@ -7,8 +7,8 @@ from flows import nextpnr, yosys
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from flows.synth_targets import TARGETS
-from golden.fuse.candidates import Candidate
-from golden.fuse.unit import UnitParameters
+from golden.selector.candidates import Candidate
+from golden.selector.unit import UnitParameters
 from rtl_gen.config import Derived, derive, parse
 from rtl_gen.emit import verilog
 from rtl_gen.fuse.unit import FuseUnit

@@ -9,13 +9,13 @@ import numpy as np
 
 from flows.bench.bars import Bar
 from flows.build import cache_folder
+from flows.compress.prune import clustered_mask, random_mask
 from flows.engines import run_matmul
 from flows.generate import generate
-from flows.prune import clustered_mask, random_mask
 from flows.synth import read_manifest, synthesise
-from golden.cycles import count_cycles
+from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
-from golden.plan import plan_matmul
+from golden.program.plan import plan_matmul
 from rtl_gen.config import Derived, derive, parse
 
 __all__ = ["SPARSITIES", "masked_weights", "run", "sparse_config"]

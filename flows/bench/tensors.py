@@ -14,12 +14,12 @@ import numpy as np
 from flows.bench.bars import Bar
 from flows.bench.demo import SENTENCES
 from flows.bench.sparsity import sparse_config
+from flows.compress.prune import wanda
 from flows.models.base import LayerData, LinearModel
 from flows.models.fetch import fetch, load_model
-from flows.prune import wanda
-from golden.cycles import count_cycles
-from golden.plan import plan_matmul
-from golden.quantise import quantise_activations, quantise_weights
+from golden.cycles.count import count_cycles
+from golden.numerics.quantise import quantise_activations, quantise_weights
+from golden.program.plan import plan_matmul
 from golden.shape import ArrayShape
 
 __all__ = [

@@ -12,13 +12,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from flows.compress.approximate import check_budget
 from flows.engines import run_matmul
 from flows.files import load_npy, write_bytes, write_json
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
-from golden.fuse.approximate import check_budget
-from golden.fuse.table import load_table
-from golden.quantise import finite_matrix
+from golden.numerics.quantise import finite_matrix
+from golden.selector.table import load_table
 from rtl_gen.config import derive, load
 
 __all__ = ["register"]

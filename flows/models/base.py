@@ -1,8 +1,8 @@
 """What every float model has in common: named linear layers, and what enters them.
 
 A linear layer computes ``activations @ weight + bias``; weights are float32 (K, N), inputs by
-outputs, as `flows.prune` and `golden.quantise` take them. The other functions are the pieces
-that several networks share, in float32 with float64 inside where it is cheap.
+outputs, as `flows.compress.prune` and `golden.numerics.quantise` take them. The other functions are
+the pieces that several networks share, in float32 with float64 inside where it is cheap.
 """
 
 import math

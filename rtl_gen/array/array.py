@@ -24,8 +24,8 @@ class SparseArray(wiring.Component):
 
     Operation: ``start`` begins a job. Activation tiles arrive in the order segment, m tile, k
     tile; each is a packet of rows k, V bytes each, and is written into every engine at once.
-    Weights arrive as the engines' ring words (`golden.plan`). Results leave per group, a column
-    of V INT32 sums at a time, labelled with the engine.
+    Weights arrive as the engines' ring words (`golden.program.plan`). Results leave per group, a
+    column of V INT32 sums at a time, labelled with the engine.
 
     Latency: ``busy`` rises in the cycle after ``start`` and falls in the cycle after the last
     result was accepted.

@@ -8,7 +8,7 @@ from amaranth.hdl import Array, Cat, Module, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.combine import ACCUMULATOR_BITS
+from golden.numerics.combine import ACCUMULATOR_BITS
 from golden.shape import ArrayShape
 
 from ..fuse.combine import WEIGHT_BITS, weighted_sum
@@ -37,7 +37,7 @@ class Drain(wiring.Component):
     column, without a gap from one column to the next.  The captured form is turned into
     integers, the partial sum of the earlier parts and k tiles is added, and the sum is either
     stored for the next one or leaves as a result.  With fusion each integer is first multiplied
-    by its part's weight, sums have 48 bits, and results are rounded (`golden.fuse.combine`).
+    by its part's weight, sums have 48 bits, and results are rounded (`golden.numerics.combine`).
 
     Latency: `latency_cycles` from the grant to the result.  Back-pressure on the results stops
     the drain, not the lanes, until an engine closes its next column.

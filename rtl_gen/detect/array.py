@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.detect import check_detector
+from golden.operators.detection import check_detector
 
 from ..distinct import place
 from .scan import detected, raw_word

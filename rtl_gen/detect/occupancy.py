@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.detect import check_word_rows
+from golden.operators.detection import check_word_rows
 from golden.shape import ArrayShape
 
 from ..array.array import activation_beat

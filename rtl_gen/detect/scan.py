@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.detect import check_detector
+from golden.operators.detection import check_detector
 
 __all__ = ["DetectorScan", "detected", "exceeds", "raw_word"]
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.detect import check_detector
+from golden.operators.detection import check_detector
 
 from .scan import DetectorScan, detected, raw_word
 

@@ -4,8 +4,8 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.combine import UNIT, WEIGHT_FRACTION
-from golden.fuse.refine import GRADIENT_BITS, MAX_PARTS, MAX_STEP_SHIFT
+from golden.numerics.combine import UNIT, WEIGHT_FRACTION
+from golden.planner.refine import GRADIENT_BITS, MAX_PARTS, MAX_STEP_SHIFT
 
 __all__ = ["WeightAdapter", "adapted", "adapter_step"]
 
@@ -33,7 +33,7 @@ def adapted(parts: int) -> data.StructLayout:
 class WeightAdapter(wiring.Component):
     """``w <- w - step * (g - mean g)``, clamped to 0..1, with the exact sum kept.
 
-    Operation (`golden.fuse.refine.adapt_step`), one part per cycle each time: sum the gradients;
+    Operation (`golden.planner.refine.adapt_step`), one part per cycle each time: sum the gradients;
     move and clamp the weights while the remainder to 32768 and the largest weight are tracked;
     give the remainder to the largest part and, as far as that cannot take it, to the parts behind
     it.  One adder, one subtractor and one barrel shifter serve all parts.

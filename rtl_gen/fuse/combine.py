@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.combine import ACCUMULATOR_BITS, UNIT, WEIGHT_FRACTION
+from golden.numerics.combine import ACCUMULATOR_BITS, UNIT, WEIGHT_FRACTION
 
 __all__ = [
     "HALF",
@@ -57,7 +57,7 @@ class FusionUnit(wiring.Component):
     """``running + weight * sums``, and its rounded int32 value, for pairs of sums.
 
     Operation: three stages: multiply; add the running sum (from 0 with ``first``); round half to
-    even by 15 bits and saturate (`golden.fuse.combine`).  The unit keeps nothing but its
+    even by 15 bits and saturate (`golden.numerics.combine`).  The unit keeps nothing but its
     pipeline: the memory that holds partial sums between the parts of a column (and between
     k tiles) also holds the running sums, so the parts of a column must be at least
     `latency_cycles` apart.

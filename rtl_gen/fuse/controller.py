@@ -13,7 +13,7 @@ ERROR_BITS = 16
 
 
 class WeightController(wiring.Component):
-    """One step of `golden.fuse.selector.Selector.update` for each block.
+    """One step of `golden.selector.selector.Selector.update` for each block.
 
     Operation: five stages, one cycle each: running error; comparisons; the weight that moves and
     its limit; the weight moved; the weight limited. ``done`` is high in the last of them.

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.unit import UnitParameters
+from golden.selector.unit import UnitParameters
 
 from .count import add_all, count_ones, magnitude_bins
 
@@ -33,7 +33,7 @@ def value_word(parameters: UnitParameters) -> data.StructLayout:
 
 
 def counts_layout(parameters: UnitParameters) -> data.StructLayout:
-    """What `golden.fuse.unit` keeps of a block; an array has one entry per distinct threshold.
+    """What `golden.selector.unit` keeps of a block; an array has one entry per distinct threshold.
 
     ``kept`` follows ``thresholds``, ``stored`` ``clustered_thresholds``, ``crowded``
     ``nm_thresholds``; ``dropped`` has a field ``below_t`` for each threshold t above 0, and
@@ -55,7 +55,7 @@ def counts_layout(parameters: UnitParameters) -> data.StructLayout:
 
 
 class BlockCounter(wiring.Component):
-    """Counts of blocks, ``word_rows`` values per cycle, as `golden.fuse.unit`.
+    """Counts of blocks, ``word_rows`` values per cycle, as `golden.selector.unit`.
 
     Operation: the columns of a block arrive one after another, each as words. Behind the block's
     last word its counts appear on ``counts`` and stay until they are taken. Three stages: bits of

@@ -4,8 +4,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.table import BINS, CLUSTERED
-from golden.fuse.unit import UnitParameters
+from golden.selector.table import BINS, CLUSTERED
+from golden.selector.unit import UnitParameters
 from golden.shape import KERNELS
 
 from .count import pick
@@ -22,14 +22,14 @@ class StatisticsFeed(wiring.Component):
 
     Operation: the count is what a candidate's threshold keeps, or the stored rows for clustered
     kernels; its bin follows from the size of the block's shape
-    (`golden.fuse.table.density_bin`). The relative error is a division, a bit per cycle, done
+    (`golden.selector.table.density_bin`). The relative error is a division, a bit per cycle, done
     once for candidates of one threshold that follow each other. The block stays at the input
     until its last candidate leaves.
 
     Latency: `latency_cycles` from the block's first cycle at the input to its first beat, if that
     drops nothing. Throughput: a block every `UnitParameters.block_cycles`. Back-pressure: a beat
     not taken freezes everything but the division. Counts, bins, errors and ``empty`` are those
-    of `golden.fuse.unit.describe_raw`; the error of an empty block is not defined.
+    of `golden.selector.unit.describe_raw`; the error of an empty block is not defined.
 
     Parameters
     ----------

@@ -4,8 +4,8 @@ from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.pattern import PatternParameters
-from golden.fuse.signature import WORD_ROWS
+from golden.selector.pattern import PatternParameters
+from golden.selector.signature import WORD_ROWS
 
 from .count import count_ones, lowest
 
@@ -42,7 +42,7 @@ class GapCounter(wiring.Component):
     lead, tail : Out(6)
         Zeros in front of its first and behind its last non-zero, undefined without one.
     pads, long_gaps, envelope : Out
-        See `golden.fuse.pattern.Pattern`.
+        See `golden.selector.pattern.Pattern`.
     """
 
     def __init__(self, parameters: PatternParameters) -> None:

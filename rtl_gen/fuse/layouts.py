@@ -4,11 +4,11 @@ from amaranth.hdl import signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.candidates import COUNT_BITS
-from golden.fuse.pattern import RUN_ROWS, TAIL_ROWS, PatternParameters
-from golden.fuse.selector import COST_BITS
-from golden.fuse.signature import CELL_ROWS, WORD_ROWS
-from golden.fuse.table import BIN_BITS, KERNEL_BITS
+from golden.selector.candidates import COUNT_BITS
+from golden.selector.pattern import RUN_ROWS, TAIL_ROWS, PatternParameters
+from golden.selector.selector import COST_BITS
+from golden.selector.signature import CELL_ROWS, WORD_ROWS
+from golden.selector.table import BIN_BITS, KERNEL_BITS
 
 from .controller import ERROR_BITS, WEIGHT_BITS
 
@@ -34,7 +34,7 @@ def block_word() -> data.StructLayout:
 
 
 def pattern_layout(parameters: PatternParameters) -> data.StructLayout:
-    """The fields of `golden.fuse.pattern.Pattern`, without ``gap_bits``."""
+    """The fields of `golden.selector.pattern.Pattern`, without ``gap_bits``."""
     rows, columns = parameters.k_tile.bit_length(), parameters.columns.bit_length()
     elements = (parameters.k_tile * parameters.columns).bit_length()
     return data.StructLayout(

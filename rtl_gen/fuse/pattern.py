@@ -5,8 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.pattern import TAIL_ROWS, PatternParameters
-from golden.fuse.signature import CELL_ROWS, WORD_ROWS
+from golden.selector.pattern import TAIL_ROWS, PatternParameters
+from golden.selector.signature import CELL_ROWS, WORD_ROWS
 
 from .count import add_all, count_ones, largest, magnitude_bins, six_to_three
 from .gaps import GapCounter
@@ -17,7 +17,7 @@ __all__ = ["PatternAnalyser"]
 
 
 class PatternAnalyser(wiring.Component):
-    """Statistics of blocks, 64 INT8 values per cycle, as `golden.fuse.pattern.analyse`.
+    """Statistics of blocks, 64 INT8 values per cycle, as `golden.selector.pattern.analyse`.
 
     Operation: the columns of a block arrive one after another, each as words of 64 rows.  Behind
     the block's last word its pattern appears on ``pattern`` and stays until it is taken.

@@ -4,8 +4,8 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.pattern import PatternParameters
-from golden.fuse.signature import (
+from golden.selector.pattern import PatternParameters
+from golden.selector.signature import (
     CELL_ROWS,
     COLUMN_SHIFTS,
     PLANES_PER_GENERATOR,
@@ -24,7 +24,7 @@ _CHUNKS = WORD_ROWS // CELL_ROWS
 class Projection(wiring.Component):
     """What each word of 64 rows adds to the projections on the planes.
 
-    Operation: `golden.fuse.signature`.  The generators of the planes step with every valid word
+    Operation: `golden.selector.signature`.  The generators of the planes step with every valid word
     and start again behind a block.
 
     Latency: 1 cycle of ``advance`` from a word's counts to its parts.

@@ -1,4 +1,4 @@
-"""Fuse selector in hardware; the law is `golden.fuse.selector`'s, bit for bit."""
+"""Fuse selector in hardware; the law is `golden.selector.selector`'s, bit for bit."""
 
 from itertools import pairwise
 
@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.candidates import COUNT_BITS
-from golden.fuse.selector import COST_BITS, R_BITS
-from golden.fuse.table import BASE_BITS, BIN_BITS, FRACTION_BITS, KERNEL_BITS, SLOPE_BITS
+from golden.selector.candidates import COUNT_BITS
+from golden.selector.selector import COST_BITS, R_BITS
+from golden.selector.table import BASE_BITS, BIN_BITS, FRACTION_BITS, KERNEL_BITS, SLOPE_BITS
 
 from .controller import ERROR_BITS, WEIGHT_BITS, WeightController
 from .layouts import choice_layout, selector_ports, statistics_layout
@@ -62,7 +62,7 @@ class FuseSelector(wiring.Component):
         Write port of the table: a 64-bit word of `PerformanceTable.rom_image` per cycle. Not
         while a block that uses the word is on its way.
     alpha, beta, alpha_max, beta_min, budget, adapt : In
-        Registers; see `golden.fuse.selector.Registers`, whose rules they must keep. Steady
+        Registers; see `golden.selector.selector.Registers`, whose rules they must keep. Steady
         while blocks are on their way. Without errors only ``beta`` has an effect.
     restart : In(1)
         Sets the weights to ``alpha`` and ``beta`` and the running error to 0; wanted once after

@@ -6,7 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.unit import UnitParameters
+from golden.selector.unit import UnitParameters
 from golden.shape import KERNELS
 
 from .counter import BlockCounter, value_word
@@ -23,7 +23,7 @@ class FuseUnit(wiring.Component):
     Operation: `BlockCounter` counts what the candidates need while a block streams by,
     `StatisticsFeed` makes one beat of it per candidate, `FuseSelector` weighs them with the
     table's lines. The three work on three blocks at a time. The answer is that of
-    ``golden.fuse.selector.Selector.run`` on `golden.fuse.unit.describe_raw`, bit for bit.
+    ``golden.selector.selector.Selector.run`` on `golden.selector.unit.describe_raw`, bit for bit.
 
     Latency: the choice is offered `latency_cycles` after its block's last word was accepted, if
     the unit was idle. Throughput: a word per cycle without a bubble, as long as every block has
@@ -36,7 +36,7 @@ class FuseUnit(wiring.Component):
     parameters : UnitParameters
         What the unit is built for; `UnitParameters.of` takes it from an array.
     shift, gain : int
-        See `golden.fuse.selector.Selector`; of no effect where no candidate drops values.
+        See `golden.selector.selector.Selector`; of no effect where no candidate drops values.
 
     Members
     -------

@@ -15,7 +15,7 @@ _SCANNER = 2  # chunks inside the scanner
 
 
 def beginning() -> data.StructLayout:
-    """A part begins, with what its header says of weights (`golden.block`)."""
+    """A part begins, with what its header says of weights (`golden.formats.block_header`)."""
     return data.StructLayout({"valid": 1, "weight": WEIGHT_BITS, "exact": 1, "tile_end": 1})
 
 

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 
-from golden.kernels import CHUNK
+from golden.formats import CHUNK
 
 from .base import BlockDecoder
 

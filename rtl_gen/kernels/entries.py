@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Array, Const, Module, Mux, Signal
 
-from golden.kernels.entries import entries_per_word
+from golden.formats.entries import entries_per_word
 
 __all__ = ["EntryReader"]
 

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 
-from golden.kernels.raw import WORD
+from golden.formats.raw import WORD
 
 from .base import BlockDecoder
 

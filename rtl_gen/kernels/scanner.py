@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.kernels import CHUNK
+from golden.formats import CHUNK
 
 from ..event import chunk, column_flags, row
 

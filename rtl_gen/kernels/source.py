@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.kernels import KERNELS
+from golden.formats import KERNELS
 from golden.shape import ArrayShape
 
 from ..event import block_header, carries_values, chunk, column_flags, found_row, row

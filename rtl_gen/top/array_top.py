@@ -16,7 +16,7 @@ from amaranth.hdl import (
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.unit import UnitParameters
+from golden.selector.unit import UnitParameters
 from golden.shape import ArrayShape
 
 from ..array.array import SparseArray

@@ -1,7 +1,7 @@
 """The register map as documentation and as a C header; the fuse selector for the manifest."""
 
-from golden.fuse.table import BIN_BITS, KERNEL_BITS
-from golden.fuse.unit import UnitParameters
+from golden.selector.table import BIN_BITS, KERNEL_BITS
+from golden.selector.unit import UnitParameters
 
 from .registers import registers_of
 from .selector_port import choice_fields

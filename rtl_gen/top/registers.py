@@ -178,7 +178,7 @@ SELECTOR_REGISTERS = (
         "while no block is on its way. Reads as 0.",
     ),
 )
-"""Only in arrays with the fuse selector; see `golden.fuse.table` for the table's words."""
+"""Only in arrays with the fuse selector; see `golden.selector.table` for the table's words."""
 
 
 def registers_of(selector: bool) -> tuple[Register, ...]:

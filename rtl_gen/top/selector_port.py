@@ -15,8 +15,8 @@ from amaranth.hdl import (
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.fuse.selector import Registers
-from golden.fuse.unit import UnitParameters
+from golden.selector.selector import Registers
+from golden.selector.unit import UnitParameters
 
 from ..distinct import place
 from ..fuse.unit import FuseUnit

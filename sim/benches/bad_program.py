@@ -7,9 +7,9 @@ import cocotb
 import numpy as np
 from cocotbext.axi import AxiStreamFrame
 
-from golden.block import BlockHeader
-from golden.matmul import matmul
-from golden.plan import Plan, plan_matmul
+from golden.formats.block_header import BlockHeader
+from golden.operators.matmul import matmul
+from golden.program.plan import Plan, plan_matmul
 
 from .host import BAD_HEADER, BAD_START, LONG_TILE, SETTINGS, WATCHDOG, Host
 from .stimulus import fitted, operands

@@ -6,9 +6,9 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from golden.cycles import count_cycles
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.cycles.count import count_cycles
+from golden.operators.matmul import matmul
+from golden.program.plan import plan_matmul
 from rtl_gen.top.registers import address_of
 
 from .host import SETTINGS, Host

@@ -10,10 +10,10 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from golden.kernels import KERNELS
-from golden.kernels.entries import entries_per_word
-from golden.matmul import matmul
-from golden.plan import Plan, plan_matmul
+from golden.formats import KERNELS
+from golden.formats.entries import entries_per_word
+from golden.operators.matmul import matmul
+from golden.program.plan import Plan, plan_matmul
 
 from .host import SETTINGS, Host
 from .stimulus import Coverage, fitted

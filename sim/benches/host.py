@@ -21,8 +21,8 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from golden.kernels import KERNELS
-from golden.plan import Plan
+from golden.formats import KERNELS
+from golden.program.plan import Plan
 from golden.shape import ArrayShape
 from rtl_gen.top.registers import address_of
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.block import BlockHeader
-from golden.kernels import KERNELS
+from golden.formats import KERNELS
+from golden.formats.block_header import BlockHeader
 from golden.shape import ArrayShape
 
 __all__ = ["ArrayModel", "Expected"]

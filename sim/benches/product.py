@@ -6,8 +6,8 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from golden.matmul import matmul
-from golden.plan import Plan, plan_matmul
+from golden.operators.matmul import matmul
+from golden.program.plan import Plan, plan_matmul
 
 from .host import SETTINGS, Host
 from .stimulus import PATTERNS, SPARSITIES, Coverage, fitted, operands

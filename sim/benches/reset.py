@@ -5,8 +5,8 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.operators.matmul import matmul
+from golden.program.plan import plan_matmul
 
 from .host import SETTINGS, Host
 from .stimulus import PATTERNS, fitted, operands

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from golden.kernels import KERNELS
+from golden.formats import KERNELS
 from golden.shape import ArrayShape
 
 __all__ = ["PATTERNS", "SPARSITIES", "Coverage", "fitted", "operands", "pause_pattern", "private"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from golden.errors import CheckFailed
-from golden.plan import Plan
+from golden.program.plan import Plan
 from golden.shape import ArrayShape
 from rtl_gen.top.registers import ERRORS, address_of
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from golden.errors import CheckFailed
-from golden.fuse.selector import Choice, Registers
-from golden.fuse.table import PerformanceTable
-from golden.fuse.unit import UnitParameters
+from golden.selector.selector import Choice, Registers
+from golden.selector.table import PerformanceTable
+from golden.selector.unit import UnitParameters
 from rtl_gen.emit import verilog
 from rtl_gen.fuse.counter import value_word
 from rtl_gen.fuse.layouts import choice_layout
@@ -88,7 +88,7 @@ class FuseUnitModel:
     Args:
         parameters: what the unit is built for.
         cache: folder of built libraries.
-        shift, gain: see `golden.fuse.selector.Selector`.
+        shift, gain: see `golden.selector.selector.Selector`.
         progress: called with (what, done, total).
 
     Raises:

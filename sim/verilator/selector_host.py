@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from golden.errors import CheckFailed
-from golden.fuse.selector import Choice, Registers
-from golden.fuse.table import PerformanceTable
-from golden.fuse.unit import UnitParameters
+from golden.selector.selector import Choice, Registers
+from golden.selector.table import PerformanceTable
+from golden.selector.unit import UnitParameters
 from rtl_gen.top.selector_port import CHOICE_BITS, choice_fields
 
 from .device import ArrayDevice

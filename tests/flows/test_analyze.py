@@ -9,9 +9,9 @@ from flows.analysis import analyse_layer, pick_layers
 from flows.cli import main
 from flows.engines import table_of
 from golden.errors import BadInput
-from golden.fuse.compile import exact_cost
-from golden.kernels import KERNELS
-from golden.matmul import matmul_naive
+from golden.formats import KERNELS
+from golden.operators.matmul import matmul_naive
+from golden.planner.block_selector import exact_cost
 from rtl_gen.config import derive, load
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flows.cli import main
-from golden.matmul import matmul_naive
+from golden.operators.matmul import matmul_naive
 
 
 def _save(folder: Path, activations: np.ndarray, weights: np.ndarray) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flows.cli import main
-from golden.quantise import quantise_activations, quantise_weights
+from golden.numerics.quantise import quantise_activations, quantise_weights
 
 
 def operands(seed: int, tokens: int = 40) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 For the formats whose index words are occupancy bits any row may be watched: it must come out of
 its column once if its bit is set, and not otherwise.  For lists of entries a ghost reads the list
-one entry after the other, as `golden.kernels` defines it, and the decoder must keep up with it.
+one entry after the other, as `golden.formats` defines it, and the decoder must keep up with it.
 Enough to cover blocks of any number of columns: nothing in a proof counts them.
 """
 
@@ -14,8 +14,8 @@ from amaranth.hdl import Array, Assert, Assume, Cat, Const, Module, Mux, ResetSi
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from golden.kernels import CHUNK
-from golden.kernels.entries import entries_per_word
+from golden.formats import CHUNK
+from golden.formats.entries import entries_per_word
 from golden.shape import ArrayShape
 from rtl_gen.kernels import DECODERS, BlockDecoder
 from rtl_gen.kernels.entries import EntryReader

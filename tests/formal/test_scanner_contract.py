@@ -34,7 +34,7 @@ class Contract(wiring.Component):
     """A scanner with free inputs, ghosts and assertions."""
 
     def __init__(self, *faults: tuple[str, str]) -> None:
-        half = ("from golden.kernels import CHUNK", f"CHUNK = {CHUNK}")
+        half = ("from golden.formats import CHUNK", f"CHUNK = {CHUNK}")
         self._kind = mutated(ChunkScanner, half, *faults)
         self._low = (CHUNK - 1).bit_length()
         held = data.StructLayout(

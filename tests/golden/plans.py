@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from golden.block import BlockHeader
-from golden.kernels import KERNELS
-from golden.plan import Plan, plan_matmul
+from golden.formats import KERNELS
+from golden.formats.block_header import BlockHeader
+from golden.program.plan import Plan, plan_matmul
 from golden.shape import ArrayShape
 
 BY_CODE = {kernel.code: kernel for kernel in KERNELS.values()}

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from golden.fuse.selector import Registers
-from golden.fuse.table import BINS, MEASURED, PerformanceTable, Point
+from golden.selector.selector import Registers
+from golden.selector.table import BINS, MEASURED, PerformanceTable, Point
 
 __all__ = ["SHAPES", "random_table", "raw_block", "raw_blocks", "set_up"]
 

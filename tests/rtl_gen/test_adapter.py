@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from golden.fuse.combine import UNIT
-from golden.fuse.refine import adapt_step_naive
+from golden.numerics.combine import UNIT
+from golden.planner.refine import adapt_step_naive
 from rtl_gen.fuse.adapter import WeightAdapter
 
 

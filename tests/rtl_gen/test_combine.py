@@ -7,7 +7,7 @@ import pytest
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from golden.fuse.combine import UNIT, accumulate, round_accumulator
+from golden.numerics.combine import UNIT, accumulate, round_accumulator
 from rtl_gen.fuse.combine import HALF, FusionUnit, WeightSumChecker
 
 CORNERS = [-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 1]

@@ -7,7 +7,8 @@ import pytest
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from golden.detect import (
+from golden.errors import BadInput
+from golden.operators.detection import (
     WIDTHS,
     RawWords,
     array_cycles,
@@ -16,7 +17,6 @@ from golden.detect import (
     raw_words,
     unit_cycles,
 )
-from golden.errors import BadInput
 from rtl_gen.detect import DetectorArray, DetectorScan, DetectorUnit
 from rtl_gen.emit import convert, verilog
 

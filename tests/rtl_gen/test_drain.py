@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from golden.cycles import DRAIN_LATENCY
-from golden.fuse.combine import UNIT, round_accumulator
+from golden.cycles.count import DRAIN_LATENCY
+from golden.numerics.combine import UNIT, round_accumulator
 from golden.shape import ArrayShape
 from rtl_gen.array.drain import Drain
 

@@ -16,7 +16,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.kernels import KERNELS
+from golden.formats import KERNELS
 from golden.shape import ArrayShape
 from rtl_gen.distinct import place
 from rtl_gen.emit import convert, verilog

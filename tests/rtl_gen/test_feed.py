@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from golden.fuse.candidates import Candidate
-from golden.fuse.table import BINS
-from golden.fuse.unit import UnitParameters, describe_raw, raw_statistics
+from golden.selector.candidates import Candidate
+from golden.selector.table import BINS
+from golden.selector.unit import UnitParameters, describe_raw, raw_statistics
 from rtl_gen.fuse.feed import StatisticsFeed
 from tests.rtl_gen.fuse_blocks import SHAPES, random_table, raw_blocks
 

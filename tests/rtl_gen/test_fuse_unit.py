@@ -8,10 +8,10 @@ import pytest
 from amaranth.sim import Simulator
 
 from flows.build import cache_folder
-from golden.fuse.candidates import Candidate
-from golden.fuse.selector import INFEASIBLE, Choice, Registers, Selector
-from golden.fuse.table import MEASURED
-from golden.fuse.unit import UnitParameters, default_candidates, describe_raw
+from golden.selector.candidates import Candidate
+from golden.selector.selector import INFEASIBLE, Choice, Registers, Selector
+from golden.selector.table import MEASURED
+from golden.selector.unit import UnitParameters, default_candidates, describe_raw
 from golden.shape import ArrayShape
 from rtl_gen.emit import verilog
 from rtl_gen.fuse.counter import value_word

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from flows.build import cache_folder
-from golden import packed
-from golden.cycles import MAC_LATENCY
+from golden.cycles.count import MAC_LATENCY
+from golden.numerics import packed
 from golden.shape import MAC_KINDS
 from rtl_gen.mac import MACS
 from rtl_gen.mac.base import packed_bits

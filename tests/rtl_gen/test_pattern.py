@@ -10,7 +10,7 @@ import pytest
 from amaranth.lib import data
 from amaranth.sim import Simulator
 
-from golden.fuse.pattern import Pattern, PatternParameters, analyse
+from golden.selector.pattern import Pattern, PatternParameters, analyse
 from rtl_gen.emit import verilog
 from rtl_gen.fuse.pattern import PatternAnalyser
 

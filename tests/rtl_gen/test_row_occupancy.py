@@ -7,8 +7,8 @@ import pytest
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from golden.detect import pack_occupancy, row_occupancy
 from golden.errors import BadInput
+from golden.operators.detection import pack_occupancy, row_occupancy
 from golden.shape import ArrayShape
 from rtl_gen.detect import RowOccupancy
 

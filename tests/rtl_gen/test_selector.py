@@ -9,9 +9,9 @@ import pytest
 from amaranth.sim import Simulator
 
 from flows.build import cache_folder
-from golden.fuse.candidates import Blocks
-from golden.fuse.selector import INFEASIBLE, Choice, Registers, Selector
-from golden.fuse.table import BINS, PerformanceTable
+from golden.selector.candidates import Blocks
+from golden.selector.selector import INFEASIBLE, Choice, Registers, Selector
+from golden.selector.table import BINS, PerformanceTable
 from golden.shape import KERNELS
 from rtl_gen.emit import verilog
 from rtl_gen.fuse.layouts import choice_layout, statistics_layout
@@ -199,7 +199,7 @@ def test_without_adaptation_the_weights_rest(library, rng):
     registers = Registers(alpha=0xFFFF, beta=0xFFFF, beta_min=0, budget=0, adapt=False)
     golden = Selector(table, registers, SHIFT, GAIN)
     got, states, _ = play(library, table, registers, blocks)
-    assert got == pack_choices(golden.choose(blocks)) == pack_choices(golden.run(blocks))
+    assert got == pack_choices(golden.planner.choose(blocks)) == pack_choices(golden.run(blocks))
     assert (states[:, 1:] == 0xFFFF).all()
 
 

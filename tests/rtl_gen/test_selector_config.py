@@ -3,7 +3,7 @@
 import pytest
 
 from golden.errors import BadInput
-from golden.fuse.unit import lossy_candidates
+from golden.selector.unit import lossy_candidates
 from rtl_gen.config import derive, parse
 from rtl_gen.top.describe import c_header, describe_selector, register_markdown
 from rtl_gen.top.registers import REGISTERS, SELECTOR_REGISTERS, registers_of

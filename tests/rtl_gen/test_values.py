@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from golden.cycles import VALUE_LATENCY
+from golden.cycles.count import VALUE_LATENCY
 from rtl_gen.kernels.values import ValueReader
 
 K_BITS = 8

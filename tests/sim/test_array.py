@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.cycles import CycleCount, count_cycles
+from golden.cycles.count import CycleCount, count_cycles
 from golden.errors import CheckFailed
-from golden.kernels import KERNELS
-from golden.matmul import matmul
-from golden.plan import Plan, plan_matmul
+from golden.formats import KERNELS
+from golden.operators.matmul import matmul
+from golden.program.plan import Plan, plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.sim.opened import device_of

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from golden.cycles import count_cycles
-from golden.fuse.compiled import compile_matmul
-from golden.fuse.computed import computed_table
-from golden.fuse.table import PerformanceTable
-from golden.matmul import matmul
+from golden.cycles.count import count_cycles
+from golden.operators.matmul import matmul
+from golden.planner.model_table import computed_table
+from golden.planner.product import compile_matmul
+from golden.selector.table import PerformanceTable
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.sim.opened import opened_device

@@ -13,8 +13,8 @@ from constraints.presets import preset_text
 from flows import cli
 from flows.commands import simulate as command
 from flows.generate import MANIFEST, generate, simulation_sources
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.operators.matmul import matmul
+from golden.program.plan import plan_matmul
 from golden.shape import KERNELS
 from rtl_gen.config import derive, load
 from sim.benches import BENCHES, Outcome, run_benches

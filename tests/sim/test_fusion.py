@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.block import BlockHeader
-from golden.cycles import DRAIN_LATENCY, count_cycles
+from golden.cycles.count import DRAIN_LATENCY, count_cycles
 from golden.errors import CheckFailed
-from golden.fuse.combine import UNIT, round_accumulator
-from golden.fuse.fused import FusedMatrix
-from golden.fuse.scales import mixed_scale
-from golden.matmul import matmul
-from golden.plan import Plan, plan_matmul
+from golden.formats.block_header import BlockHeader
+from golden.numerics.combine import UNIT, round_accumulator
+from golden.operators.matmul import matmul
+from golden.planner.fused import FusedMatrix
+from golden.planner.scales import mixed_scale
+from golden.program.plan import Plan, plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.sim.opened import device_of

@@ -4,13 +4,13 @@ from collections import Counter
 
 import numpy as np
 
-from golden.choose import Part, Split
-from golden.cycles import count_cycles
-from golden.fuse.decompose import decompose
-from golden.fuse.fused import FusedMatrix
-from golden.kernels import KERNELS
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.cycles.count import count_cycles
+from golden.formats import KERNELS
+from golden.operators.matmul import matmul
+from golden.planner.choose import Part, Split
+from golden.planner.decompose import decompose
+from golden.planner.fused import FusedMatrix
+from golden.program.plan import plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.sim.opened import device_of

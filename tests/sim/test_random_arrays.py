@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.choose import Part, Split
-from golden.cycles import count_cycles
-from golden.kernels import KERNELS
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.cycles.count import count_cycles
+from golden.formats import KERNELS
+from golden.operators.matmul import matmul
+from golden.planner.choose import Part, Split
+from golden.program.plan import plan_matmul
 from golden.shape import MAC_KINDS, ArrayShape, minimum_ring_words
 from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES

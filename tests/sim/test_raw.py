@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from golden.cycles import count_cycles
-from golden.kernels import KERNELS
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.cycles.count import count_cycles
+from golden.formats import KERNELS
+from golden.operators.matmul import matmul
+from golden.program.plan import plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.sim.opened import opened_device
@@ -52,7 +52,7 @@ def test_blocks_of_all_kernels_in_turn(device: ArrayDevice, rng: np.random.Gener
         if plan is None:
             kernels = [KERNELS[name].configured(SHAPE) for name in SHAPE.kernels]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("golden.plan.built_kernels", lambda *_, k=kernels: k)
+                patch.setattr("golden.program.plan.built_kernels", lambda *_, k=kernels: k)
                 plan = plan_matmul(SHAPE, a, w, split=split)
         count = count_cycles(plan)
         before = device.cycles, device.events

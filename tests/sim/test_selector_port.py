@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from flows.build import open_device
-from golden.cycles import count_cycles
-from golden.fuse.selector import Registers, Selector
-from golden.fuse.unit import describe_raw
-from golden.matmul import matmul
-from golden.plan import plan_matmul
+from golden.cycles.count import count_cycles
+from golden.operators.matmul import matmul
+from golden.program.plan import plan_matmul
+from golden.selector.selector import Registers, Selector
+from golden.selector.unit import describe_raw
 from rtl_gen.config import Derived, derive, parse
 from rtl_gen.top.registers import SELECTOR_REGISTERS
 from sim.verilator import ArrayDevice

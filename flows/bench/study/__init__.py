@@ -1,0 +1,1 @@
+"""Studies behind the benches: what was tried, and applications beside transformers."""

@@ -1,0 +1,1 @@
+"""Models made smaller: pruning, and weights dropped within an error budget."""

@@ -1,0 +1,1 @@
+"""Cycle model: how many cycles the RTL takes, exactly."""

@@ -1,0 +1,152 @@
+"""Cycle model: the cycle count that the RTL takes, exactly.
+
+It repeats what the registers of `rtl_gen.array` do, cycle by cycle, but keeps only what decides
+*when* something happens: counts instead of values.  The host is ideal: activations and weights
+are always there, results are always taken.  A job begins in the first cycle in which the array
+is busy.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from ..formats import KERNELS
+from ..program.plan import Plan
+from ..shape import ArrayShape
+from .loop import (
+    BLOCK,
+    CARRIES,
+    INDEXED,
+    JOB,
+    LAST,
+    PUSH,
+    SCANNED,
+    SEGMENT,
+    TILE_END,
+    WORD,
+    plain_runs,
+    run,
+)
+
+__all__ = ["DRAIN_LATENCY", "MAC_LATENCY", "VALUE_LATENCY", "CycleCount", "count_cycles"]
+
+MAC_LATENCY = {
+    "packed": 3,
+    "split": 3,
+    "dsp48e2": 4,
+    "dsp48e1": 4,
+    "ecp5": 5,
+    "ice40": 3,
+    "nexus": 3,
+    "gowin": 3,
+}
+"""Cycles from the operands to the visible sum; the hardware's ``latency_cycles``."""
+
+DRAIN_LATENCY = {False: 4, True: 6}
+"""Cycles from the drain's grant to the result, without fusion and with it."""
+
+VALUE_LATENCY = 2
+"""Cycles from a row to its event, while its value is read."""
+
+
+@dataclass(frozen=True)
+class CycleCount:
+    """Result of the cycle model.
+
+    Attributes:
+        cycles: cycles in which the array is busy, summed over the jobs.
+        events: valued events, over engines and replays.
+        waiting_tile: engine cycles with an event at hand but no activation tile.
+        waiting_drain: engine cycles in which the lanes waited for the drain.
+        waiting_event: engine cycles without an event, the engine's job not ended.
+    """
+
+    cycles: int
+    events: int
+    waiting_tile: int
+    waiting_drain: int
+    waiting_event: int
+
+
+@numba.njit(cache=True)
+def _flags(push, word, last, common):
+    """Flags of a block's steps; ``common`` stand on all of them."""
+    flags = np.empty(len(push), np.uint16)
+    for at in range(len(push)):
+        flags[at] = common | (push[at] * PUSH) | (word[at] * WORD) | (last[at] * LAST)
+    return flags
+
+
+def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decoder steps of one engine for one pass over all segments."""
+    stream = plan.streams[engine]
+    events, flags = [], []
+    for block, name, header in zip(stream.blocks, stream.kernels, stream.headers, strict=True):
+        kernel = KERNELS[name].configured(plan.shape)
+        steps = kernel.steps(block)
+        common = bool(steps.word.any()) * INDEXED
+        common |= kernel.scanned * SCANNED | kernel.carries_values * CARRIES
+        flag = _flags(steps.push, steps.word, steps.last, common)
+        flag[-1] |= BLOCK
+        if header.tile_end:
+            flag[-1] |= TILE_END
+        if header.segment_end:
+            flag[-1] |= SEGMENT
+        if header.job_end:
+            flag[-1] |= JOB
+        events.append(steps.events)
+        flags.append(flag)
+    return np.concatenate(events), np.concatenate(flags)
+
+
+def count_cycles(plan: Plan) -> CycleCount:
+    """Run the model on a plan.
+
+    Raises:
+        RuntimeError: the array makes no progress, which would be a defect of the plan.
+    """
+    shape: ArrayShape = plan.shape
+    steps = [_steps(plan, e) for e in range(shape.engines)]
+    starts = np.cumsum([0] + [len(s[0]) for s in steps])
+    step_events = np.concatenate([s[0] for s in steps])
+    step_flags = np.concatenate([s[1] for s in steps])
+    targets = [plan.weight_beats(g)[1] for g in range(shape.groups)]
+    target_start = np.cumsum([0] + [len(t) for t in targets])
+    tile_beats = np.array([plan.tile_beats(k) for k in range(plan.k_tiles)])
+    known: dict[int, tuple] = {}
+    totals = np.zeros(5, np.int64)
+    work = int(step_events.sum()) + 8 * len(step_events) + 64 * int(target_start[-1])
+    for job in plan.jobs:
+        size = len(job)
+        if size not in known:
+            beats = int(tile_beats.sum()) * plan.segments * size
+            result = run(
+                step_events,
+                step_flags,
+                plain_runs(step_events, step_flags),
+                starts,
+                np.concatenate(targets).astype(np.int64),
+                target_start,
+                tile_beats,
+                size,
+                plan.k_tiles,
+                plan.segments,
+                shape.group,
+                shape.activation_tiles,
+                shape.words_per_beat,
+                shape.index_words // shape.words_per_beat,
+                shape.value_words // shape.words_per_beat,
+                shape.queue,
+                VALUE_LATENCY,
+                MAC_LATENCY[shape.mac],
+                shape.drain_cycles,
+                10_000 + 64 * (work * size + beats),
+            )
+            if result[5]:
+                raise RuntimeError(f"cycle model: {result[5]} engines make no progress")
+            known[size] = result
+        totals += np.array(known[size][:5])
+        # The last word passes the drain; `finished` and `busy` are registers.
+        totals[0] += DRAIN_LATENCY[shape.fusion] + 1
+    return CycleCount(*(int(t) for t in totals))

@@ -1,0 +1,409 @@
+"""The loop of the cycle model: what the registers of `rtl_gen.array` do, in counts.
+
+Compiled by numba; `golden.cycles.count` prepares its arguments.
+"""
+
+import numba
+import numpy as np
+
+__all__ = [
+    "BLOCK",
+    "CARRIES",
+    "INDEXED",
+    "JOB",
+    "LAST",
+    "PUSH",
+    "SCANNED",
+    "SEGMENT",
+    "TILE_END",
+    "WORD",
+    "plain_runs",
+    "run",
+]
+
+# Flags of a decoder step.
+PUSH, WORD, LAST, INDEXED, BLOCK, SEGMENT, JOB = 1, 2, 4, 8, 16, 32, 64
+SCANNED, TILE_END, CARRIES = 128, 256, 512
+# Flags of an event in the queue.
+_VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
+# Further flags of a row or chunk: its last event ends a segment; the segment is played again; it
+# has its value with it.
+_ENDS, _HOLD, _CARRIED = 16, 32, 64
+_HEADER, _RUN, _DONE = 0, 1, 2
+
+
+_ENGINE = np.dtype(
+    [
+        (name, np.int32)
+        for name in (
+            "state", "at", "segment_at", "replay", "held", "held_flags", "waiting",
+            "waiting_flags", "queue_head", "queue_size", "front", "taken", "consumed", "line_at",
+            "busy", "full", "captured", "captured_end", "finished", "closing", "quiet",
+            "value_at", "value_base", "values_written",
+        )
+    ]
+)  # fmt: skip
+_RING = np.dtype(
+    [
+        (name, np.int32)
+        for name in ("following", "behind", "base", "written", "fetched", "present", "again")
+    ]
+)
+
+
+@numba.njit(cache=True)
+def _length(engine, step_flags, step_plain, beat_words):
+    """Events of a run that stays within its beat and its chunk, or within plain steps."""
+    at = engine.value_at
+    word = at >> 3
+    if engine.front & _HOLD or engine.value_base // beat_words == word // beat_words:
+        length = 8 * beat_words - 1 - at % (8 * beat_words)
+    else:
+        length = 7 - (at & 7)
+    if engine.held >= 0:
+        # The decoder is held up too: a chunk waits, and its step has another.
+        full = engine.waiting >= 0 and step_flags[engine.at] & PUSH
+        return min(length, engine.held - 1) if full else 0
+    return 0 if engine.waiting >= 0 else min(length, step_plain[engine.at])
+
+
+@numba.njit(cache=True)
+def _turn(ring, used, hold, rewind, beat_words):
+    """One cycle of a ring of index words, of which the head may be ``used``."""
+    move = ring.fetched and (used or not ring.present)
+    fetching = ring.following < ring.written * beat_words
+    fetching = fetching and not (ring.fetched and ring.present)
+    if used and not hold:
+        ring.base = ring.behind
+    if move:
+        ring.behind = ring.following
+    if ring.again:
+        ring.following = ring.base
+        ring.fetched = False
+        ring.present = False
+    else:
+        ring.following += fetching
+        ring.present = move or (ring.present and not used)
+        ring.fetched = fetching or (ring.fetched and not move)
+    ring.again = rewind and hold
+
+
+@numba.njit(cache=True)
+def run(
+    step_events,
+    step_flags,
+    step_plain,
+    step_start,
+    targets,
+    target_start,
+    tile_beats,
+    m_tiles,
+    k_tiles,
+    segments,
+    group,
+    tiles,
+    beat_words,
+    index_beats,
+    values_beats,
+    queue_depth,
+    fetch,
+    latency,
+    drain_cycles,
+    limit,
+):
+    """Run a job; return cycles, events, the three kinds of waiting, and engines not done.
+
+    Args:
+        step_events, step_flags, step_plain: per decoder step of all engines, see `plain_runs`.
+        step_start: int64 (engines + 1,), where each engine's steps begin.
+        targets: TDEST of each weight beat, the groups one after the other.
+        target_start: int64 (groups + 1,), where each group's beats begin.
+        tile_beats: int64 (k tiles,), beats of each activation tile.
+        m_tiles, k_tiles, segments: how often everything comes.
+        group, tiles, beat_words, index_beats, values_beats, queue_depth: the array's shape.
+        fetch, latency, drain_cycles: cycles from row to event, event to sum, and per column.
+        limit: give up after so many cycles.
+    """
+    count = len(step_start) - 1
+    groups = count // group
+    # Registers, one record per engine and ring; see rtl_gen for their namesakes.
+    engines = np.zeros(count, _ENGINE)
+    rings = np.zeros(count, _RING)
+    for e in range(count):
+        engines[e].at = step_start[e]
+        engines[e].segment_at = step_start[e]
+        engines[e].held = -1
+        engines[e].waiting = -1
+        engines[e].front = -1
+    queue = np.zeros((count, queue_depth), np.int32)
+    stages = fetch + latency + 1
+    line = np.zeros((count, stages), np.int32)
+    active = np.zeros(groups, np.bool_)
+    chosen = np.zeros(groups, np.int64)
+    word = np.zeros(groups, np.int64)
+    sent = target_start[:-1].copy()
+    write = np.full(groups, -1, np.int64)
+    filling = 0
+    loaded = 0
+    beat = 0
+    space = True
+    turn = False
+    total_tiles = segments * m_tiles * k_tiles
+    queue_mask = queue_depth - 1
+    events = 0
+    waiting_tile = 0
+    waiting_drain = 0
+    waiting_event = 0
+    left = count
+    cycle = 0
+    while left and cycle < limit:
+        # Loader: the registers of the next cycle.
+        accept = space and not turn and filling < total_tiles
+        blocked = False
+        for e in range(count):
+            if filling - engines[e].consumed == tiles:
+                blocked = True
+        next_loaded = filling
+        turn = False
+        if accept:
+            beat += 1
+            if beat == tile_beats[filling % k_tiles]:
+                beat = 0
+                filling += 1
+                turn = True
+        space = not blocked
+
+        for g in range(groups):
+            # Weight port: accept a beat if its ring has room; the previous one is written below.
+            landing = write[g]
+            write[g] = -1
+            if sent[g] < target_start[g + 1]:
+                target = targets[sent[g]]
+                e = g * group + (target >> 1)
+                if target & 1:
+                    used = engines[e].values_written - engines[e].value_base // beat_words
+                    room = used < values_beats - 1
+                else:
+                    room = rings[e].written - rings[e].base // beat_words < index_beats - 1
+                if room:
+                    write[g] = target
+                    sent[g] += 1
+
+            # Drain.
+            leaving = -1
+            done = -1
+            if active[g]:
+                leaving = g * group + chosen[g]
+                if word[g] == drain_cycles - 1:
+                    done = leaving
+            if active[g] and done < 0:
+                word[g] += 1
+            else:
+                active[g] = False
+                word[g] = 0
+                start = chosen[g]
+                for offset in range(1, group + 1):
+                    candidate = start + offset
+                    if candidate >= group:
+                        candidate -= group
+                    e = g * group + candidate
+                    if engines[e].full and e != leaving:
+                        active[g] = True
+                        chosen[g] = candidate
+                        break
+
+            for e in range(g * group, g * group + group):
+                engine = engines[e]
+                ring = rings[e]
+                if engine.finished:
+                    continue
+                index_hold = engine.replay + 1 != m_tiles and engine.state != _DONE
+                # A run of events that touches nothing but counters passes in one go: no column
+                # closes, no beat is freed or asked for, the queue keeps its level.
+                if (
+                    engine.quiet == 0
+                    and engine.closing == 0
+                    and engine.front > 0
+                    and not engine.front & _CARRIED
+                    and engine.captured == 0
+                    and 0 < engine.queue_size < queue_depth
+                    and loaded != engine.taken
+                    and engine.state == _RUN
+                    and ring.present
+                    and ring.fetched
+                    and not ring.again
+                    and (engine.value_at >> 3) // beat_words != engine.values_written
+                ):
+                    length = _length(engine, step_flags, step_plain, beat_words)
+                    if length > 1:
+                        engine.quiet = length
+                        before = engine.value_at >> 3
+                        engine.value_at += length
+                        if not engine.front & _HOLD and engine.value_at >> 3 != before:
+                            engine.value_base = engine.value_at >> 3
+                        events += length
+                        if engine.held >= 0:
+                            engine.held -= length
+                        else:
+                            engine.at += length
+                if engine.quiet:
+                    engine.quiet -= 1
+                    continue
+                # Lanes.
+                slot = engine.line_at
+                due = line[e, slot]
+                closes = (due & _CLOSE) != 0
+                enable = not (closes and engine.busy)
+                capture = closes and not engine.busy
+                size = engine.queue_size
+                entry = engine.front if engine.front >= 0 else 0
+                valued = entry & _VALUED
+                needs_byte = valued != 0 and (entry & _CARRIED) == 0
+                there = (engine.value_at >> 3) // beat_words != engine.values_written
+                if engine.front < 0 or (needs_byte and not there):
+                    if engine.state != _DONE or size or engine.front >= 0:
+                        waiting_event += 1
+                    entry = 0
+                elif not enable:
+                    waiting_drain += 1
+                    entry = 0
+                elif loaded == engine.taken:
+                    waiting_tile += 1
+                    entry = 0
+                else:
+                    engine.front = -1
+                    events += valued
+                    if entry & _TILE:
+                        engine.taken += 1
+                    if entry & _ENDS and entry & _HOLD:
+                        engine.value_at = engine.value_base << 3
+                    else:
+                        before = engine.value_at >> 3
+                        engine.value_at += needs_byte
+                        if entry & _ENDS:
+                            engine.value_at = (engine.value_at + 7) & -8
+                        if not entry & _HOLD and engine.value_at >> 3 != before:
+                            engine.value_base = engine.value_at >> 3
+                if engine.front < 0 and size:
+                    engine.front = queue[e, engine.queue_head]
+                    engine.queue_head = (engine.queue_head + 1) & queue_mask
+                    engine.queue_size -= 1
+                if enable:
+                    reading = slot - fetch if slot >= fetch else slot - fetch + stages
+                    if line[e, reading] & _TILE:
+                        engine.consumed += 1
+                    line[e, slot] = entry
+                    engine.line_at = 0 if slot == stages - 1 else slot + 1
+                if engine.captured:
+                    engine.full = True
+                engine.captured = False
+                if capture:
+                    engine.closing -= 1
+                    engine.busy = True
+                    engine.captured = True
+                    engine.captured_end = (due & _FINISH) != 0
+
+                # Source: what the scanner holds goes before what a decoder finds by itself.
+                index_there = ring.present and not ring.again
+                index_used = False
+                index_rewind = False
+                room = size < queue_depth
+                scanning = engine.held >= 0
+                only = engine.held <= 1
+                direct_ready = room and not scanning and engine.waiting < 0
+                move = not scanning or (room and only)
+                chunk_ready = engine.waiting < 0 or move
+                if scanning and room:
+                    flags = engine.held_flags
+                    if not only:
+                        flags &= _HOLD | _CARRIED
+                    if engine.held:
+                        flags |= _VALUED
+                    if flags & _CLOSE:
+                        engine.closing += 1
+                    place = (engine.queue_head + engine.queue_size) & queue_mask
+                    queue[e, place] = flags
+                    engine.queue_size += 1
+                    engine.held -= 1
+                if move:
+                    engine.held = engine.waiting
+                    engine.held_flags = engine.waiting_flags
+                    engine.waiting = -1
+
+                if engine.state == _HEADER:
+                    if index_there:
+                        index_used = True
+                        engine.state = _RUN
+                elif engine.state == _RUN:
+                    flags = step_flags[engine.at]
+                    there = index_there or not (flags & INDEXED)
+                    push = (flags & PUSH) != 0
+                    ready = chunk_ready if flags & SCANNED else direct_ready
+                    if there and (ready or not push):
+                        index_used = (flags & WORD) != 0
+                        last_play = engine.replay + 1 == m_tiles
+                        if push:
+                            marks = 0 if last_play else _HOLD
+                            if flags & CARRIES:
+                                marks |= _CARRIED
+                            if flags & LAST:
+                                marks |= _CLOSE
+                            if flags & BLOCK:
+                                if flags & TILE_END:
+                                    marks |= _TILE
+                                if flags & SEGMENT:
+                                    marks |= _ENDS
+                                    if flags & JOB and last_play:
+                                        marks |= _FINISH
+                            if flags & SCANNED:
+                                engine.waiting = step_events[engine.at]
+                                engine.waiting_flags = marks
+                            else:
+                                if step_events[engine.at]:
+                                    marks |= _VALUED
+                                if marks & _CLOSE:
+                                    engine.closing += 1
+                                place = (engine.queue_head + engine.queue_size) & queue_mask
+                                queue[e, place] = marks
+                                engine.queue_size += 1
+                        engine.at += 1
+                        if flags & BLOCK:
+                            engine.state = _HEADER
+                            if flags & SEGMENT:
+                                index_rewind = True
+                                if last_play:
+                                    engine.replay = 0
+                                    engine.segment_at = engine.at
+                                    if flags & JOB:
+                                        engine.state = _DONE
+                                else:
+                                    engine.replay += 1
+                                    engine.at = engine.segment_at
+
+                _turn(ring, index_used, index_hold, index_rewind, beat_words)
+            if done >= 0:
+                engines[done].busy = False
+                engines[done].full = False
+                if engines[done].captured_end:
+                    engines[done].finished = True
+                    left -= 1
+            if landing >= 0:
+                e = g * group + (landing >> 1)
+                if landing & 1:
+                    engines[e].values_written += 1
+                else:
+                    rings[e].written += 1
+        loaded = next_loaded
+        cycle += 1
+    return cycle, events, waiting_tile, waiting_drain, waiting_event, left
+
+
+@numba.njit(cache=True)
+def plain_runs(events, flags):
+    """How many steps from each on find one row each and nothing else."""
+    plain = np.zeros(len(flags), np.int32)
+    run = 0
+    for at in range(len(flags) - 1, -1, -1):
+        run = run + 1 if flags[at] == PUSH and events[at] == 1 else 0
+        plain[at] = run
+    return plain

@@ -1,1 +1,0 @@
-"""Adaptive kernel fusion: pattern analysis, decomposition, selection and fusion arithmetic."""

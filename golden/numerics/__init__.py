@@ -1,0 +1,1 @@
+"""Arithmetic of the hardware in exact integers: quantisation, packed products, weighted sums."""

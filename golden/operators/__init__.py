@@ -1,0 +1,1 @@
+"""What the hardware computes, operator by operator, in exact integers."""

@@ -1,0 +1,289 @@
+"""Like columns on one engine, k tiles that end where the structure does.
+
+A block pays for its kernel's index over all its rows and columns, so it should be of one
+structure.  Two choices decide that, and both are made from the prices of single columns
+(`golden.planner.column_prices`), with a byte at ``price`` cycles:
+
+1. *Bounds of the k tiles.*  Columns are bisected into groups of like prices; over borders at
+   whole steps of rows the partition of least total price is found by dynamic programming, each
+   group in its cheapest variant in each tile.
+2. *Columns of each engine.*  Bisection again, on the final tiles: the columns are ordered along
+   the principal axis of their prices and cut in proportion to the engines on either side, down
+   to single engines.  Then simulated annealing (Kirkpatrick, Gelatt, Vecchi 1983) exchanges and
+   moves columns within a segment, with the energy::
+
+       sum over engines, tiles of min over variants of (sum of column prices + headers)
+       + weight * sum over engines of (cycles - mean)^2
+
+   whose second term stands for the makespan.
+
+Deterministic by the seed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numba
+import numpy as np
+
+from ..shape import ArrayShape
+from .column_prices import FORBIDDEN, Variant, column_prices, variants_of
+
+__all__ = ["Grouping", "bisect_columns"]
+
+_STEP = 64  # rows between possible borders: whole index words of every kernel
+_SAMPLED = 256  # columns by which bounds are chosen
+_MOVES = 1000  # tried per column
+_MOST_MOVES = 2_000_000
+_HEAT = 0.0003  # of a usual change: the start has like columns together, and must not lose them
+_SPREAD = 0.02  # share of an engine's cycles at which imbalance weighs like the longest engine
+
+
+def bisect_columns(
+    features: np.ndarray, load: np.ndarray, bins: int, most: int | None = None
+) -> list[np.ndarray]:
+    """Cut columns into ``bins`` groups of nearly equal load, like ones together.
+
+    Args:
+        features: float64 (columns, features).
+        load: float64 (columns,), cycles of each, above 0.
+        bins: number of groups.
+        most: columns of a group at most; there must be bins for all.
+
+    Returns:
+        Column numbers of each group, ascending; groups are empty where columns are few.
+    """
+    limit = len(features) if most is None else most
+
+    def cut(columns: np.ndarray, bins: int) -> list[np.ndarray]:
+        if bins == 1:
+            return [np.sort(columns)]
+        left = bins // 2
+        if len(columns) > 1:
+            mine = features[columns] - features[columns].mean(axis=0)
+            axis = np.linalg.eigh(mine.T @ mine)[1][:, -1]
+            axis = axis * np.sign(axis[np.argmax(np.abs(axis))])
+            # Rounded, so that the order of like columns does not hang on the last bits.
+            columns = columns[np.argsort(np.round(mine @ axis, 6), kind="stable")]
+        done = np.cumsum(load[columns])
+        place = int(np.searchsorted(done - load[columns] / 2, done[-1:].sum() * left / bins))
+        # Each side keeps a column for each of its groups where there are enough.
+        spare = len(columns) - bins
+        place = min(max(place, left), left + spare) if spare >= 0 else min(place, left)
+        place = max(min(place, left * limit), len(columns) - (bins - left) * limit)
+        return cut(columns[:place], left) + cut(columns[place:], bins - left)
+
+    return cut(np.arange(len(features)), bins)
+
+
+@numba.njit(cache=True)
+def _anneal(
+    prices: np.ndarray,
+    cycles: np.ndarray,
+    header: np.ndarray,
+    owner: np.ndarray,
+    engines: int,
+    capacity: int,
+    weight: float,
+    moves: int,
+    seed: int,
+) -> np.ndarray:
+    """Owners of the least energy seen; ``prices`` and ``cycles`` are (items, tiles, variants)."""
+    np.random.seed(seed)
+    size, tiles, variants = prices.shape
+    sums = np.zeros((engines, tiles, variants))
+    load = np.zeros((engines, tiles, variants))
+    count = np.zeros(engines, np.int64)
+    for item in range(size):
+        sums[owner[item]] += prices[item]
+        load[owner[item]] += cycles[item]
+        count[owner[item]] += 1
+    cost = np.zeros(engines)
+    total = np.zeros(engines)
+    for e in range(engines):
+        for t in range(tiles):
+            best = np.argmin(sums[e, t] + header)
+            cost[e] += sums[e, t, best] + header[best]
+            total[e] += load[e, t, best]
+    mean = total.mean()
+    energy, least = 0.0, 0.0
+    best_owner = owner.copy()
+    temperature = 0.0
+    measured = min(moves, 512)
+    for move in range(-measured, moves):
+        one = np.random.randint(size)
+        source = owner[one]
+        two = -1
+        if np.random.random() < 0.2:
+            target = np.random.randint(engines)
+            if target == source or count[target] == capacity or count[source] == 1:
+                continue
+        else:
+            two = np.random.randint(size)
+            target = owner[two]
+            if target == source:
+                continue
+        new_cost = np.zeros(2)
+        new_total = np.zeros(2)
+        for t in range(tiles):
+            low_s, low_t = np.inf, np.inf
+            run_s, run_t = 0.0, 0.0
+            for v in range(variants):
+                step = prices[one, t, v]
+                run = cycles[one, t, v]
+                if two >= 0:
+                    step -= prices[two, t, v]
+                    run -= cycles[two, t, v]
+                here = sums[source, t, v] - step + header[v]
+                there = sums[target, t, v] + step + header[v]
+                if here < low_s:
+                    low_s, run_s = here, load[source, t, v] - run
+                if there < low_t:
+                    low_t, run_t = there, load[target, t, v] + run
+            new_cost[0] += low_s
+            new_cost[1] += low_t
+            new_total[0] += run_s
+            new_total[1] += run_t
+        change = new_cost[0] + new_cost[1] - cost[source] - cost[target]
+        change += weight * (
+            (new_total[0] - mean) ** 2
+            + (new_total[1] - mean) ** 2
+            - (total[source] - mean) ** 2
+            - (total[target] - mean) ** 2
+        )
+        if move < 0:
+            temperature += abs(change) / measured
+            continue
+        heat = _HEAT * temperature * 10.0 ** (-5.0 * move / moves)
+        if change <= 0.0 or (heat > 0.0 and np.random.random() < np.exp(-change / heat)):
+            step = prices[one].copy()
+            run = cycles[one].copy()
+            if two >= 0:
+                step -= prices[two]
+                run -= cycles[two]
+                owner[two] = source
+            else:
+                count[source] -= 1
+                count[target] += 1
+            owner[one] = target
+            sums[source] -= step
+            sums[target] += step
+            load[source] -= run
+            load[target] += run
+            cost[source], cost[target] = new_cost
+            total[source], total[target] = new_total
+            energy += change
+            if energy < least - 1e-6:
+                least = energy
+                best_owner[:] = owner
+    return best_owner
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Bounds and columns for `golden.program.plan.plan_matmul`.
+
+    Attributes:
+        shape: the array.
+        price: cycles of a stored byte.
+    """
+
+    shape: ArrayShape
+    price: float
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Ways to hold a block."""
+        return variants_of(self.shape)
+
+    @property
+    def _header(self) -> np.ndarray:
+        """Price of the headers of a block in each variant, and of half a word of padding."""
+        parts = np.array([len(variant) for variant in self.variants])
+        return parts * (1 + 12 * self.price)
+
+    def _priced(self, tile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cycles, stored = column_prices(self.shape, self.variants, tile)
+        return np.minimum(cycles + self.price * stored, FORBIDDEN), cycles
+
+    def bounds(self, weights: np.ndarray) -> np.ndarray:
+        """Bounds of the k tiles, int64 (k tiles + 1,); see the module.
+
+        Args:
+            weights: int8 (K, N), the rows that are sent.
+        """
+        depth, outputs = weights.shape
+        step = min(_STEP, self.shape.k_tile)
+        borders = np.append(np.arange(0, depth, step), depth)
+        columns = np.unique(np.linspace(0, outputs - 1, min(outputs, _SAMPLED)).astype(int))
+        sample = weights[:, columns]
+        strips = [self._priced(sample[a:b])[0] for a, b in pairwise(borders)]
+        load = np.ones(len(columns))
+        groups = bisect_columns(_features(strips), load, min(len(columns), self.shape.engines))
+        share = len(columns) / outputs
+        least = np.full(len(borders), np.inf)
+        least[0] = 0.0
+        before = np.zeros(len(borders), np.int64)
+        reach = self.shape.k_tile // step
+        for end in range(1, len(borders)):
+            for begin in range(max(0, end - reach), end):
+                prices = self._priced(sample[borders[begin] : borders[end]])[0]
+                total = least[begin]
+                for group in groups:
+                    block = prices[:, group].sum(axis=1) / share
+                    total += float((block + self._header).min())
+                if total < least[end] - 1e-9:
+                    least[end], before[end] = total, begin
+        chosen = [len(borders) - 1]
+        while chosen[-1]:
+            chosen.append(int(before[chosen[-1]]))
+        return borders[chosen[::-1]]
+
+    def assign(
+        self, weights: np.ndarray, bounds: np.ndarray, segments: int, seed: int
+    ) -> list[list[np.ndarray]]:
+        """Columns of each segment and engine, ``[segment][engine]``; every column once.
+
+        Args:
+            weights: int8 (K, N), the rows that are sent.
+            bounds: int64 (k tiles + 1,).
+            segments: turns in which the columns are in the rings.
+            seed: of the annealing.
+        """
+        engines = self.shape.engines
+        found = [self._priced(weights[a:b]) for a, b in pairwise(bounds)]
+        prices = np.stack([price for price, _ in found], axis=0).transpose(2, 0, 1)
+        cycles = np.stack([cycle for _, cycle in found], axis=0).transpose(2, 0, 1)
+        load = cycles.min(axis=2).sum(axis=1)
+        features = _features([price for price, _ in found])
+        bins = bisect_columns(features, load, engines * segments, self.shape.columns)
+        assignment = []
+        for segment in range(segments):
+            start = bins[segment::segments]
+            items = np.concatenate(start)
+            owner = np.repeat(np.arange(engines), [len(part) for part in start])
+            if len(items) > 1 and engines > 1:
+                mine = np.ascontiguousarray(cycles[items])
+                ideal = float(mine.min(axis=2).sum()) / engines
+                owner = _anneal(
+                    np.ascontiguousarray(prices[items]),
+                    mine,
+                    self._header,
+                    owner,
+                    engines,
+                    self.shape.columns,
+                    2.5 / max(1.0, _SPREAD * ideal),
+                    min(_MOVES * len(items), _MOST_MOVES),
+                    (seed + segment) % (1 << 32),
+                )
+            assignment.append([np.sort(items[owner == engine]) for engine in range(engines)])
+        return assignment
+
+
+def _features(prices: Sequence[np.ndarray]) -> np.ndarray:
+    """What each variant costs above the cheapest, tile by tile: float64 (columns, features)."""
+    extra = [tile - tile.min(axis=0) for tile in prices]
+    # A column that a kernel refuses must not drown all other differences.
+    clipped = [np.minimum(tile, 4 * np.median(tile) + 1) for tile in extra]
+    return np.concatenate(clipped, axis=0).T

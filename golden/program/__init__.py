@@ -1,0 +1,1 @@
+"""What an array is sent: streams of words and the plan that they follow, as data."""

@@ -1,0 +1,1 @@
+"""Fuse selector: statistics of blocks, performance table, candidate of least cost."""
