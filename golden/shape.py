@@ -4,34 +4,18 @@ An :class:`ArrayShape` is what remains of a configuration once every ``auto`` is
 integers, validated on construction, from which each width and depth is computed in one place.
 """
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from golden.errors import BadInput
+from golden.formats import KERNELS, PARAMETERS, WORD_BITS
 from golden.numerics.combine import ACCUMULATOR_BITS
 
-__all__ = [
-    "KERNELS",
-    "MAC_KINDS",
-    "RUN_TIME_KERNELS",
-    "ArrayShape",
-    "is_power_of_two",
-    "minimum_ring_words",
-    "most_index_words",
-]
-
-KERNELS = ("dense", "bitmap", "runlength", "nm", "block")
-"""Event sources to choose from for stored weights, in the order in which documentation lists them.
-"""
-
-RUN_TIME_KERNELS = ("raw",)
-"""Event sources for operands that exist only at run time; never chosen for stored weights."""
+__all__ = ["MAC_KINDS", "ArrayShape", "is_power_of_two", "minimum_ring_words"]
 
 MAC_KINDS = ("packed", "split", "dsp48e2", "dsp48e1", "ecp5", "ice40", "nexus", "gowin")
 """Ways to build two INT8 multiply-accumulates: see ``rtl_gen`` for one module per name."""
-
-WORD_BITS = 64
-"""Width of a word of a weight stream and of an engine's rings."""
 
 
 def is_power_of_two(value: int) -> bool:
@@ -39,43 +23,25 @@ def is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
-def most_index_words(
-    kernel: str, k_tile: int, gap_bits: int = 4, nm: tuple[int, int] = (2, 4), block_rows: int = 8
-) -> int:
-    """Index words of one column of ``k_tile`` rows in a kernel, without header, at the worst.
-
-    Each row is then a non-zero; see the layouts in `golden.formats`.
-    """
-    n, m = nm
-    slots = -(-k_tile // m) * n
-    return {
-        "dense": 0,
-        "bitmap": -(-k_tile // WORD_BITS),
-        "runlength": -(-(k_tile + 1) // (WORD_BITS // gap_bits)),
-        "nm": -(-slots // (WORD_BITS // max(1, (m - 1).bit_length()))),
-        "block": -(-k_tile // (WORD_BITS * block_rows)),
-        "raw": -(-k_tile // 8),
-    }[kernel]
-
-
 def minimum_ring_words(
-    k_tile: int,
-    data_bits: int = WORD_BITS,
-    kernels: Collection[str] = ("bitmap",),
-    gap_bits: int = 4,
-    nm: tuple[int, int] = (2, 4),
-    block_rows: int = 8,
+    k_tile: int, data_bits: int, kernels: Sequence[str], formats: Any
 ) -> tuple[int, int]:
     """Smallest ``(index_words, value_words)`` that hold one maximal block in each kernel.
 
     A block is one column of ``k_tile`` INT8 values, all non-zero: ``k_tile / 8`` value words,
-    `most_index_words` and one word of header.  The index ring holds a whole block beside three
-    beats of ``data_bits``: the one that its segment begins in, the one that it ends in, and the
-    one kept free for a beat in flight.  Values may pass through their ring, which takes four
-    beats at a time.
+    `golden.formats.Kernel.most_index_words` and one word of header.  The index ring holds a whole
+    block beside three beats of ``data_bits``: the one that its segment begins in, the one that it
+    ends in, and the one kept free for a beat in flight.  Values may pass through their ring, which
+    takes four beats at a time.
+
+    Args:
+        k_tile: rows of an activation tile.
+        data_bits: width of a beat.
+        kernels: names of the kernels built in.
+        formats: holds the formats' parameters as attributes, by their fields' names.
     """
     beat = data_bits // WORD_BITS
-    words = max(most_index_words(k, k_tile, gap_bits, nm, block_rows) for k in kernels)
+    words = max(KERNELS[k].configured(formats).most_index_words(k_tile) for k in kernels)
     return max(16, words + 1 + 3 * beat), max(16, -(-k_tile // 8), 4 * beat)
 
 
@@ -105,7 +71,7 @@ class ArrayShape:
     data_bits : int
         Width of the activation and weight streams in bits: 64, 128, 256 or 512.
     kernels : tuple of str
-        Event sources built in, names of ``KERNELS`` and ``RUN_TIME_KERNELS``.
+        Event sources built in, names of `golden.formats.KERNELS`.
     mac : str
         How the multipliers are built, a name of ``MAC_KINDS``.
     gap_bits : int
@@ -159,10 +125,9 @@ class ArrayShape:
         self._one_of("data_bits", (64, 128, 256, 512))
         self._power_of_two("queue", 2, 64)
         self._one_of("mac", MAC_KINDS)
-        self._between("gap_bits", 3, 8)
-        self._one_of("nm_m", (2, 4, 8, 16))
+        for parameter in PARAMETERS:
+            self._one_of(parameter.field, parameter.choices)
         self._between("nm_n", 1, self.nm_m - 1)
-        self._one_of("block_rows", (1, 2, 4, 8, 16))
         if not isinstance(self.fusion, bool):
             raise BadInput(f"array shape: fusion: must be true or false, got {self.fusion!r}")
         if not isinstance(self.kernels, tuple) or not self.kernels:
@@ -170,20 +135,15 @@ class ArrayShape:
                 f"array shape: kernels: must be a tuple of at least one name, got {self.kernels!r}"
             )
         for kernel in self.kernels:
-            if kernel not in (*KERNELS, *RUN_TIME_KERNELS):
-                known = ", ".join((*KERNELS, *RUN_TIME_KERNELS))
+            if kernel not in KERNELS:
+                known = ", ".join(KERNELS)
                 raise BadInput(f"array shape: kernels: must be among {known}, got {kernel!r}")
         if len(set(self.kernels)) != len(self.kernels):
             raise BadInput(
                 f"array shape: kernels: must name each kernel once, got {list(self.kernels)}"
             )
         least_index, least_value = minimum_ring_words(
-            self.k_tile,
-            self.data_bits,
-            self.kernels,
-            self.gap_bits,
-            (self.nm_n, self.nm_m),
-            self.block_rows,
+            self.k_tile, self.data_bits, self.kernels, self
         )
         self._power_of_two("index_words", least_index, 65536)
         self._power_of_two("value_words", least_value, 65536)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from constraints.devices import Device, Family, devices
+from golden.formats import KERNELS
 from golden.selector.unit import UnitParameters, default_candidates, lossy_candidates
 from golden.shape import ArrayShape
 from rtl_gen.schema import Config
@@ -99,8 +100,9 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
     if index_words == "auto":
         # A dense pass of bitmap blocks: occupancy words and as many words of headers.
         per_column = -(-schedule.tile.k // 64) * 2
-        if "raw" in schedule.kernels:
-            per_column = schedule.tile.k // 8 + 1
+        run_time = [KERNELS[k]() for k in schedule.kernels if KERNELS[k].run_time]
+        # Operands that exist only at run time come as they are, in any density.
+        per_column = max([per_column, *(k.most_index_words(schedule.tile.k) + 1 for k in run_time)])
         wanted = min(columns * per_column + 16, _AUTO_INDEX_WORDS)
         index_words = _power_of_two_from(max(wanted, least_index))
     if value_words == "auto":
@@ -122,10 +124,7 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
         data_bits=config.interface.data_bits,
         kernels=config.schedule.kernels,
         mac=mac,
-        gap_bits=schedule.formats.gap_bits,
-        nm_n=schedule.formats.nm.n,
-        nm_m=schedule.formats.nm.m,
-        block_rows=schedule.formats.block_rows,
+        **schedule.format_parameters,
         fusion=schedule.fusion,
     )
 

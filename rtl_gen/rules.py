@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BeforeValidator
 
 from constraints.devices import devices
-from golden.shape import KERNELS, RUN_TIME_KERNELS, is_power_of_two
+from golden.formats import KERNELS
+from golden.shape import is_power_of_two
 
 __all__ = [
     "device_rule",
@@ -90,7 +91,7 @@ def _check_device(value: Any) -> Any:
 
 
 def _check_kernels(value: Any) -> Any:
-    known = (*KERNELS, *RUN_TIME_KERNELS)
+    known = tuple(KERNELS)
     if not isinstance(value, (list, tuple)) or not value:
         raise ValueError(f"must be a list of at least one of {', '.join(known)}")
     for kernel in value:

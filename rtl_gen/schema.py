@@ -5,14 +5,17 @@ Whether the whole fits its device is decided where the parameters are derived, i
 :mod:`rtl_gen.config`.
 """
 
+from functools import reduce
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from constraints.devices import devices
+from golden.formats import KERNELS, PARAMETERS, STORED, Parameter
 from golden.selector.candidates import COUNT_BITS
-from golden.selector.points import BINS, MEASURED
+from golden.selector.points import BINS
 from golden.shape import MAC_KINDS, minimum_ring_words
 from rtl_gen.rules import (
     device_rule,
@@ -33,7 +36,6 @@ __all__ = [
     "Numerics",
     "Schedule",
     "Section",
-    "StructuredFormat",
     "Target",
     "Tile",
     "Unroll",
@@ -153,38 +155,43 @@ class Buffers(Section):
     )
 
 
-class StructuredFormat(Section):
-    """N of M: the ``nm`` kernel."""
-
-    n: Annotated[int, integer_rule(1, 15)] = _field(
-        "non-zeros in every run of m rows, below m",
-        unit="rows",
-        effect="slots per run, each a cycle",
-        default=2,
-    )
-    m: Annotated[int, integer_rule(2, 16, power=True)] = _field(
-        "rows of a run", unit="rows", effect="bits of a slot's place", default=4
-    )
+def _format_rule(parameter: Parameter) -> Any:
+    """Exactly one of a format parameter's values, or an integer between its bounds."""
+    choices = parameter.choices
+    if choices == tuple(range(choices[0], choices[-1] + 1)):
+        return integer_rule(choices[0], choices[-1])
+    return one_of_rule(*choices)
 
 
-class Formats(Section):
-    """Parameters of the block formats; only those of built-in kernels matter."""
+def _format_section(name: str, path: tuple[str, ...]) -> type[Section]:
+    """The section at a place below ``schedule.formats``, made from the kernels' parameters."""
+    made: dict[str, Any] = {}
+    for parameter in PARAMETERS:
+        if parameter.path[: len(path)] != path:
+            continue
+        key, *further = parameter.path[len(path) :]
+        if not further:
+            rule_of_field = Annotated[int, _format_rule(parameter)]
+            made[key] = (
+                rule_of_field,
+                _field(
+                    parameter.text,
+                    unit=parameter.unit,
+                    effect=parameter.effect,
+                    default=parameter.default,
+                ),
+            )
+        elif key not in made:
+            section = _format_section(f"{key.capitalize()}Format", (*path, key))
+            made[key] = (
+                section,
+                _field(f"pattern of the {key} kernel", unit="", effect="", default=section()),
+            )
+    return create_model(name, __base__=Section, **made)
 
-    gap_bits: Annotated[int, integer_rule(3, 8)] = _field(
-        "bits of a gap between non-zeros in the runlength kernel",
-        unit="bits",
-        effect="wider gaps need fewer pads on sparse columns and more bytes on dense ones",
-        default=4,
-    )
-    nm: StructuredFormat = _field(
-        "pattern of the nm kernel", unit="", effect="its slots", default=StructuredFormat()
-    )
-    block_rows: Annotated[int, one_of_rule(1, 2, 4, 8, 16)] = _field(
-        "rows of a run in the block kernel",
-        unit="rows",
-        effect="longer runs need fewer occupancy bits and store more zeros",
-        default=8,
-    )
+
+class Formats(_format_section("FormatFields", ())):
+    """Parameters of the block formats; only those of kernels that are built in matter."""
 
 
 class Schedule(Section):
@@ -227,11 +234,13 @@ class Schedule(Section):
 
     def least_ring_words(self, data_bits: int) -> tuple[int, int]:
         """Smallest rings of an engine; see `golden.shape.minimum_ring_words`."""
-        formats = self.formats
-        pattern = (formats.nm.n, formats.nm.m)
-        return minimum_ring_words(
-            self.tile.k, data_bits, self.kernels, formats.gap_bits, pattern, formats.block_rows
-        )
+        chosen = SimpleNamespace(**self.format_parameters)
+        return minimum_ring_words(self.tile.k, data_bits, self.kernels, chosen)
+
+    @property
+    def format_parameters(self) -> dict[str, int]:
+        """The formats' parameters by their fields' names in `golden.shape.ArrayShape`."""
+        return {p.field: reduce(getattr, p.path, self.formats) for p in PARAMETERS}
 
 
 class Numerics(Section):
@@ -305,8 +314,9 @@ class Config(Section):
         if unroll.k != "auto" and unroll.n % unroll.k:
             _refuse("schedule.unroll.k", f"must divide schedule.unroll.n ({unroll.n})", unroll.k)
         if self.schedule.selector != "none":
-            if not set(self.schedule.kernels) & set(MEASURED):
-                rule = f"must be none without one of {', '.join(MEASURED)} in schedule.kernels"
+            counted = [k for k in STORED if KERNELS[k].counted]
+            if not set(self.schedule.kernels) & set(counted):
+                rule = f"must be none without one of {', '.join(counted)} in schedule.kernels"
                 _refuse("schedule.selector", rule, self.schedule.selector)
             elements = tile.k * (tile.n // unroll.n)
             if elements >= 1 << COUNT_BITS or elements % (1 << (BINS - 2)):

@@ -34,13 +34,14 @@ from flows.models.base import LayerData
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput, CheckFailed
 from golden.numerics.quantise import quantise_weights
-from golden.planner.product import (
-    compile_matmul,
+from golden.planner.compete import (
+    compile_product,
     decoder_cycles,
     oracle_cycles,
     table_choice_cycles,
 )
-from golden.program.plan import Plan, plan_matmul
+from golden.planner.product import plan_matmul
+from golden.program.plan import Plan
 from golden.selector.table import EnergyWeights
 from rtl_gen.config import Derived, derive, parse
 
@@ -131,7 +132,7 @@ def compare(
     best = min(singles, key=lambda name: singles[name][0] * singles[name][1])
     cycles, stored = singles[best]
     table = table_of(derived)
-    compiled = compile_matmul(shape, activations, weights, table, objective=objective)
+    compiled = compile_product(shape, activations, weights, lambda: table, objective=objective)
     count = count_cycles(compiled.plan)
     report = compiled.report()
     own = compiled.candidates[0].plan

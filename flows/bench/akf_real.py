@@ -35,8 +35,8 @@ from flows.models.base import F32
 from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
 from golden.numerics.quantise import quantise_activations
+from golden.planner.product import plan_matmul
 from golden.planner.tiled import Scope, one_scale, tiled_scale
-from golden.program.plan import plan_matmul
 from rtl_gen.config import Derived
 
 __all__ = [

@@ -25,8 +25,9 @@ from flows.bench.sparsity import sparse_config
 from flows.bench.tensors import MODELS, load_calibrated, pruned_operands, short_name
 from flows.compress.prune import random_mask
 from golden.errors import BadInput
-from golden.program.plan import plan_matmul
-from golden.shape import KERNELS, ArrayShape
+from golden.formats import STORED
+from golden.planner.product import plan_matmul
+from golden.shape import ArrayShape
 
 __all__ = ["GAP_BITS", "SPARSITIES", "bounds", "run", "stored_bits"]
 
@@ -71,10 +72,10 @@ def stored_bits(shape: ArrayShape, weights: np.ndarray) -> dict[str, float | Non
     # More tokens than lanes, so that the weights are planned to stay in the rings.
     activations = np.zeros((2 * shape.lanes, weights.shape[0]), np.int8)
     found: dict[str, float | None] = {}
-    for kernel in KERNELS:
+    for kernel in STORED:
         for gap_bits in GAP_BITS if kernel == "runlength" else (shape.gap_bits,):
             name = f"{kernel}/{gap_bits}" if kernel == "runlength" else kernel
-            configured = replace(shape, kernels=KERNELS, gap_bits=gap_bits)
+            configured = replace(shape, kernels=STORED, gap_bits=gap_bits)
             try:
                 plan = plan_matmul(configured, activations, weights, kernel)
             except BadInput:
@@ -136,7 +137,7 @@ def run(progress: Progress, size: int = _SIZE, models: Sequence[str] = MODELS) -
                 _figure(shape, f"{short_name(model)} {name} {sparsity:.0%}", weights, None)
             )
     bars = [Bar(f["what"], f["over_entropy_bound"], _BAR, at_most=True) for f in figures]
-    kernels = [kernel for kernel in KERNELS if kernel != "runlength"]
+    kernels = [kernel for kernel in STORED if kernel != "runlength"]
     return {
         "title": f"Stored bits per position, P = {shape.engines}, random masks {size} x {size} "
         "(computed: the plan's words, headers and padding included)",

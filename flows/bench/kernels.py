@@ -11,13 +11,13 @@ from flows.bench.bars import Bar
 from flows.build import open_device
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput, CheckFailed
+from golden.formats import KERNELS, STORED
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
-from golden.selector.table import BINS, CLUSTERED, DENSITIES, EnergyWeights, PerformanceTable, Point
-from golden.shape import ArrayShape
+from golden.planner.product import plan_matmul
+from golden.selector.table import BINS, DENSITIES, EnergyWeights, PerformanceTable, Point
 from rtl_gen.config import Derived, derive, parse
 
-__all__ = ["SHAPES", "kernels_config", "measure_table", "random_block", "run"]
+__all__ = ["SHAPES", "kernels_config", "measure_table", "run"]
 
 SHAPES = ((64, 16), (64, 4), (16, 16), (16, 4))
 """Depth and columns of an engine's blocks."""
@@ -38,7 +38,7 @@ def kernels_config() -> Derived:
                 "schedule": {
                     "unroll": {"m": 4, "n": 4, "k": 1},
                     "tile": {"m": 4, "n": 64, "k": 64},
-                    "kernels": ["dense", "bitmap", "runlength", "nm", "block"],
+                    "kernels": list(STORED),
                     "group": 2,
                     "buffers": {"activation_tiles": 4, "index_words": 256, "value_words": 256},
                 },
@@ -47,36 +47,6 @@ def kernels_config() -> Derived:
             "bench kernels",
         )
     )
-
-
-def random_block(
-    kernel: str, depth: int, columns: int, step: int, shape: ArrayShape, rng: np.random.Generator
-) -> np.ndarray | None:
-    """A random block of exactly the density ``DENSITIES[step]``, in the structure of a kernel.
-
-    Structure: ``nm`` at most N places in every M rows; ``block`` whole runs of rows, the last
-    one cut where the density asks for it; the others any places.
-
-    Returns:
-        int8 (depth, columns), or None where the kernel can't hold such a block.
-    """
-    count = int(DENSITIES[step] * depth * columns)
-    if kernel == "nm":
-        runs = -(-depth // shape.nm_m)
-        order = rng.random((columns, runs, shape.nm_m)).argsort(axis=-1) < shape.nm_n
-        allowed = order.reshape(columns, -1)[:, :depth].reshape(-1)
-        places = rng.permutation(np.flatnonzero(allowed))
-    elif kernel in CLUSTERED:
-        number = np.arange(columns * depth)
-        run = number // depth * depth + number % depth // shape.block_rows
-        places = np.argsort(rng.permutation(columns * depth)[run], kind="stable")
-    else:
-        places = rng.permutation(columns * depth)
-    if len(places) < count:
-        return None
-    flat = np.zeros(columns * depth, np.int8)
-    flat[places[:count]] = rng.integers(1, 128, count) * rng.choice((-1, 1), count)
-    return flat.reshape(columns, depth).T.copy()
 
 
 def measure_table(
@@ -112,9 +82,9 @@ def measure_table(
         for number, (kernel, depth, columns, step) in enumerate(places):
             progress("measure", number, len(places))
             rng = np.random.default_rng((seed, depth, columns, step))
-            parts = [
-                random_block(kernel, depth, columns, step, shape, rng) for _ in range(shape.engines)
-            ]
+            format_ = KERNELS[kernel].configured(shape)
+            count = int(DENSITIES[step] * depth * columns)
+            parts = [format_.sample(rng, depth, columns, count) for _ in range(shape.engines)]
             found = [part for part in parts if part is not None]
             place = {"kernel": kernel, "depth": depth, "columns": columns, "step": step}
             if len(found) < len(parts):

@@ -13,7 +13,7 @@ from flows.bench.study.smoother import smooth
 from flows.build import open_device
 from golden.cycles.count import count_cycles
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from rtl_gen.config import derive, load
 from sim.verilator import ArrayDevice
 

@@ -34,7 +34,7 @@ from flows.models.minilm import MiniLM
 from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
 from golden.numerics.quantise import quantise_activations, quantise_weights
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 
 __all__ = ["Case", "attention_operands", "measure", "run", "synthetic_cases"]

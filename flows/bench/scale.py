@@ -26,10 +26,12 @@ from flows.bench.bars import Bar
 from flows.bench.sparsity import SPARSITIES, masked_weights, sparse_config
 from flows.bench.tensors import load_calibrated, pruned_operands
 from golden.cycles.count import count_cycles
-from golden.planner.balance import assign_columns
 from golden.planner.choose import built_kernels, column_costs
-from golden.planner.layout import arrange, tilings
-from golden.program.plan import Plan, plan_matmul
+from golden.planner.distribute import assign_columns
+from golden.planner.layout import tilings
+from golden.planner.product import plan_matmul, plan_without_search
+from golden.planner.tile import Tile
+from golden.program.plan import Plan
 from golden.shape import ArrayShape
 
 __all__ = ["CLUSTER", "UNITS", "Cut", "best_cut", "count_product", "model_speed", "predict", "run"]
@@ -114,12 +116,11 @@ def best_cut(
 
 def _cluster_plan(shape: ArrayShape, weights: np.ndarray, tokens: int, parts: int) -> Plan:
     """A plan as `plan_matmul` makes it, without its search."""
-    depth, outputs = weights.shape
+    depth = len(weights)
     plays = -(-tokens // shape.lanes)
     bounds = tilings(shape, depth)[-1 if plays <= _LEAD_TILES else 0]
     kernels = built_kernels(shape, "bitmap")
-    layout = arrange(shape, kernels, weights, bounds, plays, k_split=parts, balance="lpt")
-    return Plan(shape, tokens, depth, outputs, np.arange(depth), bounds, layout)
+    return plan_without_search(shape, kernels, weights, bounds, tokens, parts)
 
 
 def _row_bounds(weights: np.ndarray, parts: int, beat: int) -> np.ndarray:
@@ -152,7 +153,7 @@ def count_product(shape: ArrayShape, weights: np.ndarray, tokens: int, units: in
     columns = [np.arange(outputs)]
     if cut.columns > 1:
         kernels = built_kernels(shape, "bitmap")
-        costs = column_costs(kernels, weights, np.array([0, depth])).sum(axis=0)
+        costs = column_costs(kernels, [Tile(weights)]).sum(axis=0)
         columns = assign_columns(costs, cut.columns, 1)[0]
     rows = _row_bounds(weights, cut.k, shape.rows_per_beat)
     most = -(-tokens // (shape.lanes * cut.tokens)) * shape.lanes

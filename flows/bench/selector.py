@@ -12,12 +12,13 @@ from flows.bench.kernels import kernels_config, measure_table
 from flows.bench.selector_area import measure_clock, measure_shares
 from flows.build import cache_folder
 from golden.errors import CheckFailed
+from golden.formats import KERNELS, STORED, kernel_numbers
 from golden.selector.pattern import PatternParameters, analyse
 from golden.selector.predict import KernelParameters, predict
 from golden.selector.selector import Registers, Selector
-from golden.selector.table import MEASURED, PerformanceTable
+from golden.selector.table import PerformanceTable
 from golden.selector.unit import UnitParameters, default_candidates, describe_raw, lossy_candidates
-from golden.shape import KERNELS, ArrayShape
+from golden.shape import ArrayShape
 from rtl_gen.fuse.unit import FuseUnit
 from sim.verilator.fuse_unit import FuseUnitModel, Played
 
@@ -29,7 +30,7 @@ _LAYER_BLOCKS = 512
 _REPLAYS = 4
 _FIELDS = ("candidate", "kernel", "cost", "error")
 
-CANDIDATES = {"exact": default_candidates(MEASURED), "lossy": lossy_candidates(MEASURED)}
+CANDIDATES = {"exact": default_candidates(STORED), "lossy": lossy_candidates(STORED)}
 """Every kernel; and with it thresholds of 4 and 16, so that errors are weighed."""
 
 Progress = Callable[[str, int, int], None]
@@ -139,7 +140,9 @@ def _layer(
     )
     durations = [
         _REPLAYS
-        * predict(analyse(block, limits), KernelParameters.of(shape))[KERNELS[int(kernel)]][0]
+        * predict(analyse(block, limits), KernelParameters.of(shape))[
+            kernel_numbers()[int(kernel)]
+        ][0]
         for block, kernel in zip(blocks, played.choice.kernel, strict=True)
     ]
     without, with_choice, waits = added_cycles(durations, played.accepted, played.offered, 16)
@@ -151,9 +154,7 @@ def _layer(
         "added": with_choice - without,
         "waits_behind_the_first_block": waits,
         "share": (with_choice - without) / without,
-        "kernels": {
-            KERNELS[k]: int((played.choice.kernel == k).sum()) for k in range(len(KERNELS))
-        },
+        "kernels": {k: int((played.choice.kernel == KERNELS[k].number).sum()) for k in STORED},
     }
 
 

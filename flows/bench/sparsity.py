@@ -15,7 +15,7 @@ from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from rtl_gen.config import Derived, derive, parse
 
 __all__ = ["SPARSITIES", "masked_weights", "run", "sparse_config"]

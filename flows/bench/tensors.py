@@ -19,7 +19,7 @@ from flows.models.base import LayerData, LinearModel
 from flows.models.fetch import fetch, load_model
 from golden.cycles.count import count_cycles
 from golden.numerics.quantise import quantise_activations, quantise_weights
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 
 __all__ = [

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
+import click
 import numpy as np
 import typer
 
@@ -17,6 +18,7 @@ from flows.engines import run_matmul
 from flows.files import load_npy, write_bytes, write_json
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
+from golden.formats import KERNELS
 from golden.numerics.quantise import finite_matrix
 from golden.selector.table import load_table
 from rtl_gen.config import derive, load
@@ -33,14 +35,7 @@ class _Engine(StrEnum):
     rtl = "rtl"
 
 
-class _Kernel(StrEnum):
-    auto = "auto"
-    dense = "dense"
-    bitmap = "bitmap"
-    runlength = "runlength"
-    nm = "nm"
-    block = "block"
-    raw = "raw"
+_KERNELS = click.Choice(["auto", *KERNELS])
 
 
 class _Balance(StrEnum):
@@ -85,8 +80,9 @@ def register(app: typer.Typer) -> None:
         weights: Annotated[Path, typer.Option(help="int8 or float .npy file, shape (K, N).")],
         engine: Annotated[_Engine, typer.Option(help="Golden model, cycle model or RTL.")],
         kernel: Annotated[
-            _Kernel, typer.Option(help="Event source; auto chooses for each block.")
-        ] = _Kernel.auto,
+            str,
+            typer.Option(click_type=_KERNELS, help="Event source; auto chooses for each block."),
+        ] = "auto",
         balance: Annotated[
             _Balance, typer.Option(help="How columns are dealt to engines.")
         ] = _Balance.anneal,
@@ -157,8 +153,8 @@ def register(app: typer.Typer) -> None:
         derived = derive(load(config))
         if calibration is not None and error_budget is None:
             raise BadInput("calibration: must come with an error budget, got none")
-        if table is not None and kernel is not _Kernel.auto and error_budget is None:
-            raise BadInput(f"table: must come with kernel auto, got kernel {kernel.value}")
+        if table is not None and kernel != "auto" and error_budget is None:
+            raise BadInput(f"table: must come with kernel auto, got kernel {kernel}")
         if error_budget is not None:
             check_budget(error_budget)
         a = _operand(activations, "activations")
@@ -184,7 +180,7 @@ def register(app: typer.Typer) -> None:
                 a,
                 w,
                 engine.value,
-                kernel.value,
+                kernel,
                 progress,
                 balance=balance.value,
                 seed=seed,

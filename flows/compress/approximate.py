@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.errors import BadInput, CheckFailed
+from golden.formats import preferred
 from golden.operators.matmul import check_operands
-from golden.planner.choose import ORDER
 from golden.selector.table import PerformanceTable
 from golden.shape import ArrayShape
 
@@ -131,7 +131,7 @@ def approximate(
     """
     check_operands(calibration.activations, layer.weights)
     check_budget(budget)
-    names = [name for name in ORDER if name in shape.kernels and name in table.kernels]
+    names = preferred(tuple(name for name in shape.kernels if name in table.kernels))
     count = len(calibration.activations)
     last = min(count - 1, math.ceil(held_out * count))
     judges: Sequence[Sample] = [calibration]

@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
+from golden.formats import KERNELS, Kernel
 from golden.selector.candidates import ERROR_MAX, Blocks
 from golden.selector.selector import Registers, Selector
-from golden.selector.table import CLUSTERED, PerformanceTable, density_bin
-from golden.shape import KERNELS as NUMBERS
+from golden.selector.table import PerformanceTable, density_bin
 from golden.shape import ArrayShape
 
 from .layer import Layer
@@ -49,20 +49,13 @@ class Grid:
         by_row = np.add.reduceat(values, self.rows, axis=0)
         return np.add.reduceat(by_row, self.columns, axis=1).reshape(-1)
 
-    def stored(self, kept: np.ndarray) -> np.ndarray:
-        """Rows that the block kernel stores in each block."""
-        starts = np.arange(0, len(kept), self.shape.block_rows)
-        held = np.logical_or.reduceat(kept, starts, axis=0)
-        rows = np.diff(starts, append=len(kept))
-        return self.sums(np.repeat(held, rows, axis=0).astype(np.int64))
-
-    def structured(self, kept: np.ndarray) -> np.ndarray:
-        """Whether the nm kernel holds each block, bool (blocks,)."""
-        starts = np.arange(0, len(kept), self.shape.nm_m)
-        counts = np.add.reduceat(kept.astype(np.int64), starts, axis=0)
-        over = np.zeros(kept.shape, np.int64)
-        over[starts] = counts > self.shape.nm_n
-        return self.sums(over) == 0
+    def figures(self, kernel: Kernel, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Value bytes of each block in a kernel, int64, and whether it holds the block, bool."""
+        ends = np.append(self.rows[1:], len(kept))
+        tiles = [kernel.figures(kept[low:high]) for low, high in zip(self.rows, ends, strict=True)]
+        stored = [np.add.reduceat(tile.values, self.columns) for tile in tiles]
+        held = [np.logical_and.reduceat(tile.held, self.columns) for tile in tiles]
+        return np.concatenate(stored), np.concatenate(held)
 
 
 def _blocks(
@@ -78,13 +71,13 @@ def _blocks(
     for level, mask in enumerate(kept):
         occupied = grid.sums(mask.astype(np.int64))
         for name in names:
-            counts.append(grid.stored(mask) if name in CLUSTERED else occupied)
+            stored, held = grid.figures(KERNELS[name].configured(grid.shape), mask)
+            counts.append(stored if KERNELS[name].clustered else occupied)
             errors.append(E[level])
-            bad = name == "nm"
-            infeasible.append(~grid.structured(mask) if bad else np.zeros(len(occupied), bool))
+            infeasible.append(~held)
     count = np.stack(counts, axis=1)
     return Blocks(
-        kernels=np.tile([NUMBERS.index(name) for name in names], len(kept)),
+        kernels=np.tile([KERNELS[name].number for name in names], len(kept)),
         shape=np.array(numbers),
         empty=grid.sums(kept[0].astype(np.int64)) == 0,
         count=np.rint(count * scale[:, None]).astype(np.int64),

@@ -8,13 +8,16 @@ per cycle.  An empty word costs one decoder cycle, hidden while the scanner stil
 empty word that ends its column becomes a close token, which takes one event slot.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from .base import CHUNK, Kernel, Steps
+from .base import CHUNK, WORD_BITS, Figures, Kernel, Steps
 
 __all__ = ["Bitmap"]
 
-WORD = 64
+WORD = WORD_BITS
+"""Rows in an index word."""
 
 
 def _occupancy(block: np.ndarray) -> np.ndarray:
@@ -31,7 +34,18 @@ class Bitmap(Kernel):
 
     name = "bitmap"
     code = 2
+    number = 1
+    preference = 50
+    summary = "a bit per row and the non-zeros"
     scanned = True
+    situations = ("empty word inside a column", "close token", "chunk passed over")
+
+    @property
+    def entry_bits(self) -> int:
+        return WORD
+
+    def most_entries(self, depth: int) -> int:
+        return -(-depth // WORD)
 
     def encode(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         packed = np.packbits(_occupancy(block), axis=-1, bitorder="little")
@@ -63,7 +77,27 @@ class Bitmap(Kernel):
         push = (chunks != 0) | last
         return Steps(chunks[keep].astype(np.uint8), push[keep], word[keep], last[keep])
 
-    def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
-        depth, _ = occupied.shape
-        tail = (depth - 1) // WORD * WORD
-        return occupied.sum(axis=0, dtype=np.int64) + ~occupied[tail:].any(axis=0)
+    def figures(self, occupied: np.ndarray) -> Figures:
+        depth, columns = occupied.shape
+        words = -(-depth // WORD)
+        kept = occupied.sum(axis=0, dtype=np.int64)
+        # Steps: the occupied chunks, and one for each word without any.
+        chunks = np.logical_or.reduceat(occupied, np.arange(0, depth, CHUNK), axis=0)
+        rows = np.arange(0, len(chunks), WORD // CHUNK)
+        steps = np.maximum(np.add.reduceat(chunks, rows, axis=0, dtype=np.int64), 1).sum(axis=0)
+        close = ~occupied[(words - 1) * WORD :].any(axis=0)
+        entries = np.full(columns, words, np.int64)
+        return Figures(kept + close, steps, entries, kept, np.ones(columns, bool))
+
+    def seen(self, block: np.ndarray, steps: Steps) -> set[str]:
+        found = set()
+        if (~steps.push & steps.word).any():
+            found.add("empty word inside a column")
+        if (steps.push & steps.last & (steps.events == 0)).any():
+            found.add("close token")
+        if any(CHUNK < row < len(block) - 1 for row in (block != 0).argmax(axis=0)):
+            found.add("chunk passed over")
+        return found
+
+    def possible(self, k_tile: int) -> Sequence[str]:
+        return self.situations if k_tile > WORD else self.situations[1:]

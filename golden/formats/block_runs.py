@@ -8,10 +8,11 @@ The decoder walks one chunk per cycle; an empty chunk costs one decoder cycle, h
 scanner has events; an empty chunk that ends its column becomes a close token.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ..shape import ArrayShape
-from .base import CHUNK, Kernel, Steps
+from .base import CHUNK, Figures, Kernel, Parameter, Steps
 from .entries import pack_entries, unpack_entries, word_ends
 
 __all__ = ["BlockRuns"]
@@ -22,14 +23,39 @@ class BlockRuns(Kernel):
 
     name = "block"
     code = 5
+    number = 4
+    preference = 30
+    summary = "dense runs of rows, empty runs left out"
     scanned = True
+    stores_zeros = True
+    clustered = True
+    parameters = (
+        Parameter(
+            field="block_rows",
+            path=("block_rows",),
+            default=8,
+            choices=(1, 2, 4, 8, 16),
+            text="rows of a run in the block kernel",
+            unit="rows",
+            effect="longer runs need fewer occupancy bits and store more zeros",
+        ),
+    )
+    situations = ("run passed over", "close token", "zero stored in a run", "last run partial")
 
-    def __init__(self, rows: int = 8) -> None:
-        self.rows = rows
-        self.bits = CHUNK // rows
+    def __init__(self, block_rows: int = 8) -> None:
+        self.rows = block_rows
+        self.bits = CHUNK // block_rows
 
-    def configured(self, shape: ArrayShape) -> "BlockRuns":
-        return BlockRuns(shape.block_rows)
+    @property
+    def entry_bits(self) -> int:
+        return self.bits
+
+    @property
+    def run_rows(self) -> int:
+        return self.rows
+
+    def most_entries(self, depth: int) -> int:
+        return -(-depth // CHUNK)
 
     def _occupied(self, block: np.ndarray) -> np.ndarray:
         """Return bool (columns, chunks, runs)."""
@@ -68,8 +94,37 @@ class BlockRuns(Kernel):
         last = np.arange(columns * chunks) % chunks == chunks - 1
         return Steps(events, (events != 0) | last, word_ends(len(events), self.bits), last)
 
-    def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
-        depth, _ = occupied.shape
-        runs = self._occupied(occupied)
-        stored = self._stored(runs, depth).sum(axis=1, dtype=np.int64)
-        return stored + ~runs[:, -1].any(axis=1)
+    def figures(self, occupied: np.ndarray) -> Figures:
+        depth, columns = occupied.shape
+        starts = np.arange(0, depth, self.rows)
+        runs = np.logical_or.reduceat(occupied, starts, axis=0)
+        sizes = np.minimum(self.rows, depth - starts)
+        stored = (runs * sizes[:, None]).sum(axis=0, dtype=np.int64)
+        chunks = np.full(columns, -(-depth // CHUNK), np.int64)
+        close = ~occupied[(depth - 1) // CHUNK * CHUNK :].any(axis=0)
+        return Figures(stored + close, chunks, chunks, stored, np.ones(columns, bool))
+
+    def order(self, rng: np.random.Generator, depth: int, columns: int) -> np.ndarray:
+        size = depth * columns
+        ranks = rng.permutation(size)
+        # All rows of a run have its rank, so that runs fill one after another.
+        runs = np.arange(size) // depth * depth + np.arange(size) % depth // self.rows
+        return np.argsort(ranks[runs], kind="stable")
+
+    def seen(self, block: np.ndarray, steps: Steps) -> set[str]:
+        depth = len(block)
+        counts = np.add.reduceat(block != 0, np.arange(0, depth, self.rows), axis=0, dtype=int)
+        found = set()
+        if (counts == 0).any():
+            found.add("run passed over")
+        if (steps.push & steps.last & (steps.events == 0)).any():
+            found.add("close token")
+        if ((counts > 0) & (counts < self.rows)).any():
+            found.add("zero stored in a run")
+        if depth % self.rows:
+            found.add("last run partial")
+        return found
+
+    def possible(self, k_tile: int) -> Sequence[str]:
+        # Runs of one row hold no zeros and end nowhere but with the column.
+        return self.situations if self.rows > 1 else self.situations[:2]

@@ -5,7 +5,7 @@ Index stream: empty.  Value stream: ``depth`` bytes per column, column after col
 
 import numpy as np
 
-from .base import Kernel, Steps
+from .base import Figures, Kernel, Steps
 
 __all__ = ["Dense"]
 
@@ -15,6 +15,14 @@ class Dense(Kernel):
 
     name = "dense"
     code = 1
+    number = 0
+    preference = 10
+    summary = "every element is an event, zeros included"
+    stores_zeros = True
+    situations = ("zero value stored",)
+
+    def most_entries(self, depth: int) -> int:
+        return 0
 
     def encode(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.empty(0, np.uint64), np.ascontiguousarray(block.T).reshape(-1).astype(np.int8)
@@ -28,6 +36,11 @@ class Dense(Kernel):
         size = depth * columns
         return Steps(np.ones(size, np.uint8), np.ones(size, bool), np.zeros(size, bool), last)
 
-    def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
+    def figures(self, occupied: np.ndarray) -> Figures:
         depth, columns = occupied.shape
-        return np.full(columns, depth, np.int64)
+        all_rows = np.full(columns, depth, np.int64)
+        none = np.zeros(columns, np.int64)
+        return Figures(all_rows, all_rows, none, all_rows, np.ones(columns, bool))
+
+    def seen(self, block: np.ndarray, steps: Steps) -> set[str]:
+        return set() if block.all() else {"zero value stored"}

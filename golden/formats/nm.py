@@ -10,9 +10,8 @@ behind the end of the tile, with value zero.
 import numpy as np
 
 from ..errors import BadInput
-from ..shape import ArrayShape
-from .base import Kernel, Steps
-from .entries import pack_entries, unpack_entries, word_ends
+from .base import Figures, Kernel, Parameter, Steps
+from .entries import entries_per_word, pack_entries, unpack_entries, word_ends
 
 __all__ = ["StructuredNM"]
 
@@ -22,14 +21,51 @@ class StructuredNM(Kernel):
 
     name = "nm"
     code = 4
+    number = 3
+    preference = 40
+    summary = "N slots for every M rows"
+    stores_zeros = True
+    selective = True
+    parameters = (
+        Parameter(
+            field="nm_n",
+            path=("nm", "n"),
+            default=2,
+            choices=tuple(range(1, 16)),
+            text="non-zeros in every run of m rows, below m",
+            unit="rows",
+            effect="slots per run, each a cycle",
+        ),
+        Parameter(
+            field="nm_m",
+            path=("nm", "m"),
+            default=4,
+            choices=(2, 4, 8, 16),
+            text="rows of a run",
+            unit="rows",
+            effect="bits of a slot's place",
+        ),
+    )
+    situations = ("slot filled with zero", "last run partial", "entries across columns")
 
-    def __init__(self, n: int = 2, m: int = 4) -> None:
-        self.n = n
-        self.m = m
-        self.bits = max(1, (m - 1).bit_length())
+    def __init__(self, nm_n: int = 2, nm_m: int = 4) -> None:
+        self.n = nm_n
+        self.m = nm_m
+        self.bits = max(1, (nm_m - 1).bit_length())
 
-    def configured(self, shape: ArrayShape) -> "StructuredNM":
-        return StructuredNM(shape.nm_n, shape.nm_m)
+    @property
+    def entry_bits(self) -> int:
+        return self.bits
+
+    @property
+    def run_rows(self) -> int:
+        return self.m
+
+    def most_entries(self, depth: int) -> int:
+        return -(-depth // self.m) * self.n
+
+    def refusal(self) -> str:
+        return f"they are not {self.n}:{self.m} sparse"
 
     def _runs(self, block: np.ndarray) -> np.ndarray:
         """Return int8 (columns, runs, m), padded with zero rows."""
@@ -70,6 +106,27 @@ class StructuredNM(Kernel):
         last = np.arange(size) % per_column == per_column - 1
         return Steps(np.ones(size, np.uint8), np.ones(size, bool), word_ends(size, self.bits), last)
 
-    def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
+    def figures(self, occupied: np.ndarray) -> Figures:
         depth, columns = occupied.shape
-        return np.full(columns, -(-depth // self.m) * self.n, np.int64)
+        slots = np.full(columns, self.most_entries(depth), np.int64)
+        runs = np.add.reduceat(occupied, np.arange(0, depth, self.m), axis=0, dtype=np.int64)
+        return Figures(slots, slots, slots, slots, runs.max(axis=0) <= self.n)
+
+    def order(self, rng: np.random.Generator, depth: int, columns: int) -> np.ndarray:
+        places = rng.permutation(depth * columns)
+        # Within every run of M rows the N of least rank are allowed.
+        rank = rng.random((columns, -(-depth // self.m), self.m)).argsort(axis=-1)
+        allowed = (rank < self.n).reshape(columns, -1)[:, :depth].reshape(-1)
+        return places[allowed[places]]
+
+    def seen(self, block: np.ndarray, steps: Steps) -> set[str]:
+        depth, columns = block.shape
+        runs = (self._runs(block) != 0).sum(axis=-1)
+        found = set()
+        if (runs < self.n).any():
+            found.add("slot filled with zero")
+        if depth % self.m:
+            found.add("last run partial")
+        if columns > 1 and self.most_entries(depth) % entries_per_word(self.bits):
+            found.add("entries across columns")
+        return found

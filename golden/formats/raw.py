@@ -14,7 +14,7 @@ becomes a close token.
 
 import numpy as np
 
-from .base import Kernel, Steps
+from .base import WORD_BITS, Figures, Kernel, Steps
 
 __all__ = ["Raw"]
 
@@ -36,8 +36,20 @@ class Raw(Kernel):
 
     name = "raw"
     code = 6
+    number = 5
+    preference = 70
+    summary = "a dense operand as it stands in memory, its zeros skipped"
+    run_time = True
     scanned = True
     carries_values = True
+    situations = ("empty word inside a column", "close token", "zero inside a word")
+
+    @property
+    def entry_bits(self) -> int:
+        return WORD_BITS
+
+    def most_entries(self, depth: int) -> int:
+        return -(-depth // WORD)
 
     def encode(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         words = _words(block).reshape(-1).view("<u8").astype(np.uint64)
@@ -56,7 +68,21 @@ class Raw(Kernel):
         events, last = events.reshape(-1), last.reshape(-1)
         return Steps(events, (events != 0) | last, np.ones(len(events), bool), last)
 
-    def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
-        depth, _ = occupied.shape
-        tail = (depth - 1) // WORD * WORD
-        return occupied.sum(axis=0, dtype=np.int64) + ~occupied[tail:].any(axis=0)
+    def figures(self, occupied: np.ndarray) -> Figures:
+        depth, columns = occupied.shape
+        words = -(-depth // WORD)
+        kept = occupied.sum(axis=0, dtype=np.int64)
+        close = ~occupied[(words - 1) * WORD :].any(axis=0)
+        entries = np.full(columns, words, np.int64)
+        none = np.zeros(columns, np.int64)
+        return Figures(kept + close, entries, entries, none, np.ones(columns, bool))
+
+    def seen(self, block: np.ndarray, steps: Steps) -> set[str]:
+        found = set()
+        if (~steps.push & steps.word).any():
+            found.add("empty word inside a column")
+        if (steps.push & steps.last & (steps.events == 0)).any():
+            found.add("close token")
+        if ((steps.events > 0) & (steps.events < WORD) & ~steps.last).any():
+            found.add("zero inside a word")
+        return found

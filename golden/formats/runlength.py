@@ -15,11 +15,12 @@ behind it, take one step together.  Where the word ends between the two, a lone 
 and a lone END is a close token, which takes an event slot.
 """
 
+from collections.abc import Sequence
+
 import numba
 import numpy as np
 
-from ..shape import ArrayShape
-from .base import Kernel, Steps
+from .base import Figures, Kernel, Parameter, Steps
 from .entries import entries_per_word, pack_entries, unpack_entries
 
 __all__ = ["RunLength"]
@@ -60,19 +61,92 @@ def _walk(
     return events[:step], push[:step], word[:step], last[:step]
 
 
+@numba.njit(cache=True)
+def _list(occupied: np.ndarray, pad: int, end: int) -> np.ndarray:
+    """Entries of columns, each a row of a bool (columns, depth)."""
+    columns, depth = occupied.shape
+    entries = np.empty(columns * (depth + 1) + occupied.size // pad, np.int64)
+    size = 0
+    for column in range(columns):
+        gap = 0
+        for row in range(depth):
+            if not occupied[column, row]:
+                gap += 1
+                continue
+            # A pad stands for as many zeros as its code; what is left is the gap itself.
+            while gap >= pad:
+                entries[size] = pad
+                size += 1
+                gap -= pad
+            entries[size] = gap
+            size += 1
+            gap = 0
+        entries[size] = end
+        size += 1
+    return entries[:size]
+
+
+@numba.njit(cache=True)
+def _count(occupied: np.ndarray, pad: int, taken: np.ndarray) -> None:
+    """Slots, steps, entries and values of each column, a row of a bool (columns, depth)."""
+    for column in range(len(occupied)):
+        gap = kept = lone = pads = 0
+        padded = True
+        for row in range(occupied.shape[1]):
+            if not occupied[column, row]:
+                gap += 1
+                continue
+            more = gap // pad
+            # The first pad of a gap usually shares the gap's step.
+            lone += max(more - 1, 0)
+            pads += more
+            kept += 1
+            padded = more > 0
+            gap = 0
+        taken[0, column] = max(kept + lone, 1)
+        # The END shares the step of the last gap, unless that one shares its own with a pad.
+        taken[1, column] = kept + lone + padded
+        taken[2, column] = kept + pads + 1
+        taken[3, column] = kept
+
+
 class RunLength(Kernel):
     """Gaps and values; one cycle per non-zero, more only for lone pads."""
 
     name = "runlength"
     code = 3
+    number = 2
+    preference = 60
+    summary = "gaps between non-zeros and the non-zeros"
+    paired = True
+    parameters = (
+        Parameter(
+            field="gap_bits",
+            path=("gap_bits",),
+            default=4,
+            choices=(3, 4, 5, 6, 7, 8),
+            text="bits of a gap between non-zeros in the runlength kernel",
+            unit="bits",
+            effect="wider gaps need fewer pads on sparse columns and more bytes on dense ones",
+        ),
+    )
+    situations = ("end with its gap", "close token", "lone pad", "pad with its gap")
 
-    def __init__(self, bits: int = 4) -> None:
-        self.bits = bits
-        self.end = (1 << bits) - 1
+    def __init__(self, gap_bits: int = 4) -> None:
+        self.bits = gap_bits
+        self.end = (1 << gap_bits) - 1
         self.pad = self.end - 1
 
-    def configured(self, shape: ArrayShape) -> "RunLength":
-        return RunLength(shape.gap_bits)
+    @property
+    def _words(self) -> tuple[int, int, int]:
+        return entries_per_word(self.bits), self.pad, self.end
+
+    @property
+    def entry_bits(self) -> int:
+        return self.bits
+
+    def most_entries(self, depth: int) -> int:
+        return depth + 1
 
     @staticmethod
     def _gaps(occupied: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,17 +158,8 @@ class RunLength(Kernel):
         return column, gap
 
     def _entries(self, occupied: np.ndarray) -> np.ndarray:
-        """Entries of all columns; ``occupied`` is bool (depth, columns)."""
-        columns = occupied.shape[1]
-        column, gap = self._gaps(occupied)
-        pads, rest = np.divmod(gap, self.pad)
-        # Pads, then the gap itself; END after the last entry of each column.
-        sizes = pads + 1
-        per_column = np.bincount(column, weights=sizes, minlength=columns).astype(np.int64) + 1
-        entries = np.full(int(per_column.sum()), self.pad, np.int64)
-        entries[np.cumsum(per_column) - 1] = self.end
-        entries[np.cumsum(sizes) - 1 + column] = rest
-        return entries
+        """Entries of all columns, int64; ``occupied`` is bool (depth, columns)."""
+        return _list(np.ascontiguousarray(occupied.T), self.pad, self.end)
 
     def encode(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         transposed = np.ascontiguousarray(block.T)
@@ -119,12 +184,31 @@ class RunLength(Kernel):
 
     def steps(self, block: np.ndarray) -> Steps:
         entries = self._entries(block != 0)
-        return Steps(*_walk(entries, entries_per_word(self.bits), self.pad, self.end))
+        return Steps(*_walk(entries, *self._words))
 
-    def column_cycles(self, occupied: np.ndarray) -> np.ndarray:
+    def figures(self, occupied: np.ndarray) -> Figures:
         columns = occupied.shape[1]
-        column, gap = self._gaps(occupied)
-        # The first pad of a gap is usually free; a column costs at least its close token.
-        lone = np.maximum(gap // self.pad - 1, 0)
-        cost = np.bincount(column, weights=1 + lone, minlength=columns).astype(np.int64)
-        return np.maximum(cost, 1)
+        taken = np.zeros((4, columns), np.int64)
+        _count(np.ascontiguousarray(occupied.T), self.pad, taken)
+        return Figures(*taken, held=np.ones(columns, bool))
+
+    def cycles(self, occupied: np.ndarray) -> int:
+        # A word's end may part a pair of entries, so steps are counted entry by entry.
+        walked = _walk(self._entries(occupied), *self._words)
+        return max(int(self.figures(occupied).slots.sum()), len(walked[0]))
+
+    def seen(self, block: np.ndarray, steps: Steps) -> set[str]:
+        silent = ~steps.push
+        found = set()
+        if silent.any():
+            found.add("lone pad")
+        if (self._gaps(block != 0)[1] // self.pad).sum() > silent.sum():
+            found.add("pad with its gap")
+        if (steps.last & (steps.events > 0)).any():
+            found.add("end with its gap")
+        if (steps.push & steps.last & (steps.events == 0)).any():
+            found.add("close token")
+        return found
+
+    def possible(self, k_tile: int) -> Sequence[str]:
+        return self.situations if self.pad < k_tile else self.situations[:2]

@@ -1,6 +1,6 @@
 """Kernel selection of static weights: per block, statistics -> candidates -> selector -> parts.
 
-The compiler runs the function that the hardware runs (`golden.selector.selector.Selector.choose`)
+The planner runs the function that the hardware runs (`golden.selector.selector.Selector.choose`)
 on the statistics that the hardware would take, with the error at zero: every part keeps all of its
 values, so the product stays exact.
 
@@ -16,8 +16,9 @@ that is loaded, not of the selector.
 
 **Near ties.** The table holds random blocks and is a line between densities, so it is off by some
 per cent where non-zeros stand in bands or tiles.  Offline the block itself is at hand: kernels and
-decompositions that the table puts within `NEAR` of its choice can be compared by their exact price.
-Without ``refine`` the choice is the table's, as the hardware would make it.
+decompositions that the table puts within `NEAR` of its choice can be compared by what they take
+(`golden.planner.tile`).  Without ``refine`` the choice is the table's, as the hardware would make
+it.
 
 **Blocks of other shapes.** A block is weighed as so many blocks of the table's nearest shape and
 of its own density: counts are divided by the ratio of the sizes, rounding to nearest.
@@ -29,26 +30,22 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..formats import KERNELS, Kernel
+from ..formats import KERNELS, Kernel, preferred
 from ..selector.candidates import Blocks
 from ..selector.selector import INFEASIBLE, Selector, table_cycles
-from ..selector.table import CLUSTERED, PerformanceTable, density_bin
-from ..shape import KERNELS as NUMBERS
+from ..selector.table import PerformanceTable, density_bin
 from ..shape import ArrayShape
-from .choose import ORDER, choose_kernel
-from .decompose import Cost, dense_core
+from .choose import ByCycles, PartChoice
+from .prices import HEADER_BYTES, HEADER_CYCLES
+from .tile import WHOLE, Share, Sums, Tile
 
 __all__ = [
     "CYCLES_FIRST",
     "CYCLES_TIMES_BYTES",
     "NEAR",
     "BlockSelector",
-    "Selection",
-    "block_statistics",
-    "exact_cost",
-    "exact_selection",
     "priced_table",
-    "variants",
+    "shares_to_try",
 ]
 
 CYCLES_TIMES_BYTES = Fraction(1)
@@ -56,36 +53,10 @@ CYCLES_TIMES_BYTES = Fraction(1)
 CYCLES_FIRST = Fraction(1, 64)
 """Price of a byte that saves bytes only where they cost next to no cycle."""
 NEAR = Fraction(1, 8)
-"""Share of the table's least cost within which exact prices decide."""
+"""Share of the table's least cost within which the blocks themselves decide."""
 
 _FILLS = (1.0, 0.75, 0.5)
 _DENSE_COLUMN = 0.25  # from here a bit per row takes fewer bytes than a gap per non-zero
-
-
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """What was chosen for one block.
-
-    Attributes:
-        kernels: kernel of each part.
-        masks: bool (depth, columns) each, disjoint, together the non-zeros.
-        predicted: R of all parts for this block, in priced cycles.
-        cost: Q32.16, the selector's.
-    """
-
-    kernels: tuple[str, ...]
-    masks: tuple[np.ndarray, ...]
-    predicted: float
-    cost: int
-
-    def parts(self, block: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """Kernel and int8 block of each part, as `golden.planner.choose.Split` wants them."""
-        if len(self.kernels) == 1:
-            return [(self.kernels[0], block)]
-        return [
-            (kernel, np.where(mask, block, 0).astype(np.int8))
-            for kernel, mask in zip(self.kernels, self.masks, strict=True)
-        ]
 
 
 def priced_table(table: PerformanceTable, price: Fraction) -> PerformanceTable:
@@ -103,90 +74,39 @@ def priced_table(table: PerformanceTable, price: Fraction) -> PerformanceTable:
     ]
     # A copy would keep what the table has cached of its own points.
     fields = {name: getattr(table, name) for name in type(table).model_fields}
-    return PerformanceTable(**{**fields, "points": tuple(points)})
+    return PerformanceTable.model_construct(**{**fields, "points": tuple(points)})
 
 
-def variants(block: np.ndarray, shape: ArrayShape) -> list[tuple[np.ndarray, ...]]:
-    """Sets of disjoint masks that cover the non-zeros, the whole block first."""
-    whole = block != 0
-    found = [(whole,)]
-    seen = set()
+def shares_to_try(shape: ArrayShape) -> list[tuple[Share, ...]]:
+    """Divisions of a block by its runs of rows, the whole block first."""
+    found = [(WHOLE,)]
     if "block" in shape.kernels and shape.block_rows > 1:
-        for fill in _FILLS:
-            core = dense_core(block, shape.block_rows, fill)
-            count = int(core.sum())
-            if count and count not in seen:
-                seen.add(count)
-                found.append((core, whole & ~core))
-    counts = whole.sum(axis=0)
-    dense = counts >= _DENSE_COLUMN * len(block)
-    if dense.any() and not dense.all():
-        found.append((whole & dense, whole & ~dense))
-    return [masks for masks in found if len(masks) == 1 or all(mask.any() for mask in masks)]
+        rows = shape.block_rows
+        found += [(Share(rows, fill), Share(rows, fill, rest=True)) for fill in _FILLS]
+    return found
 
 
-def block_statistics(
-    table: PerformanceTable, kernels: Sequence[str], shape: ArrayShape, masks: np.ndarray
-) -> tuple[Blocks, float]:
-    """Statistics of parts of one block, as the hardware takes them, for exact candidates.
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """One part of one candidate, for every block of a tile.
 
-    Args:
-        table: gives the shapes.
-        kernels: candidates in order of their numbers.
-        shape: the array, for the kernels' parameters.
-        masks: bool (parts, depth, columns).
-
-    Returns:
-        The statistics, and how many blocks of the table's shape the block stands for.
+    Attributes:
+        share: what it holds of the non-zeros.
+        kept: bool (columns of all blocks,), columns it holds anything of; None: all.
+        sums: what the part takes in each kernel, in the selector's order.
+        drained: event slots in each kernel, where a column takes no fewer than the shared drain.
+        count: int64 (blocks,), its non-zeros.
     """
-    parts, depth, columns = masks.shape
-    number = table.nearest_shape(depth, columns)
-    scale = Fraction(depth * columns, int(np.prod(table.shapes[number])))
-    occupied = masks.sum(axis=(1, 2), dtype=np.int64)
 
-    def runs(rows: int) -> np.ndarray:
-        padded = np.zeros((parts, -(-depth // rows) * rows, columns), bool)
-        padded[:, :depth] = masks
-        return padded.reshape(parts, -1, rows, columns).sum(axis=2, dtype=np.int64)
-
-    count = np.repeat(occupied[:, None], len(kernels), axis=1)
-    infeasible = np.zeros(count.shape, bool)
-    for place, name in enumerate(kernels):
-        if name in CLUSTERED:
-            held = runs(shape.block_rows) > 0
-            lacking = -depth % shape.block_rows * held[:, -1].sum(axis=1)
-            count[:, place] = shape.block_rows * held.sum(axis=(1, 2)) - lacking
-        if name == "nm":
-            infeasible[:, place] = runs(shape.nm_m).max(axis=(1, 2)) > shape.nm_n
-    bins = density_bin(count, depth * columns)
-    over = scale.numerator
-    scaled = (2 * count * scale.denominator + over) // (2 * over)
-    statistics = Blocks(
-        kernels=np.array([NUMBERS.index(name) for name in kernels]),
-        shape=np.full(parts, number),
-        empty=occupied == 0,
-        count=scaled,
-        bin=bins,
-        error=np.zeros_like(count),
-        infeasible=infeasible,
-    )
-    return statistics, float(scale)
-
-
-def exact_cost(kernel: Kernel, part: np.ndarray, column_floor: int = 1) -> Cost:
-    """Cycles and bytes of a part in one kernel, its header included.
-
-    Cycles are the greater of the event slots, at least ``column_floor`` for each column that the
-    part closes, and the decoder's steps.
-    """
-    index, values = kernel.encode(part)
-    slots = int(np.maximum(kernel.column_cycles(part != 0), column_floor).sum())
-    steps = len(kernel.steps(part).events)
-    return Cost(1 + max(slots, steps), 8 + 8 * len(index) + len(values))
+    share: Share
+    kept: np.ndarray | None
+    sums: list[Sums]
+    drained: list[np.ndarray]
+    count: np.ndarray
 
 
 class BlockSelector:
-    """Chooses kernels and parts block by block; `split` serves `golden.program.plan.plan_matmul`.
+    """Chooses kernels and parts block by block, as `golden.planner.choose.Chooser`.
 
     Args:
         shape: the array.
@@ -194,7 +114,7 @@ class BlockSelector:
         price: of a stored byte in cycles.
         kernels: candidates, by default all that array and table hold.
         split_blocks: whether decompositions are candidates.
-        refine: whether exact prices decide near ties.
+        refine: whether the blocks themselves decide near ties.
     """
 
     def __init__(
@@ -211,103 +131,205 @@ class BlockSelector:
         self.split_blocks, self.refine = split_blocks, refine
         self.table = priced_table(table, price)
         allowed = shape.kernels if kernels is None else kernels
-        self.names = tuple(k for k in ORDER if k in allowed and k in table.kernels)
-        self.formats: dict[str, Kernel] = {k: KERNELS[k].configured(shape) for k in self.names}
+        self.names = preferred(tuple(k for k in table.kernels if k in allowed))
+        self.formats: list[Kernel] = [KERNELS[name].configured(shape) for name in self.names]
         self.column_floor = shape.group * shape.drain_cycles
         self._selector = Selector(self.table)
         self._rom = self.table.rom_image()
-        self._known: dict[tuple[tuple[int, ...], bytes], Selection] = {}
+        self._by_cycles = ByCycles(self.formats)
+        self._place = {KERNELS[name].number: place for place, name in enumerate(self.names)}
 
-    def split(self, block: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """Parts of an int8 block."""
-        return self.choose(block).parts(block)
-
-    def choose(self, block: np.ndarray) -> Selection:
-        """Kernels of an int8 block; the same zeros get the same answer."""
-        key = (block.shape, np.packbits(block != 0).tobytes())
-        if key not in self._known:
-            self._known[key] = self._choose(block)
-        return self._known[key]
-
-    def _choose(self, block: np.ndarray) -> Selection:
-        sets = variants(block, self.shape) if self.split_blocks else [(block != 0,)]
-        masks = np.stack([mask for group in sets for mask in group])
-        blocks, scale = block_statistics(self.table, self.names, self.shape, masks)
-        choice = self._selector.choose(blocks)
-        ends = np.cumsum([len(group) for group in sets])
-        options = []
-        for group, end in zip(sets, ends, strict=True):
-            part = slice(end - len(group), end)
-            costs = [int(cost) for cost in choice.cost[part]]
-            if INFEASIBLE in costs:
+    def choose(
+        self, number: int, tile: Tile, blocks: Sequence[np.ndarray], room: int | None = None
+    ) -> list[list[PartChoice]]:
+        """Kernels and parts of each block; see `golden.planner.choose.Chooser`."""
+        columns = np.concatenate(blocks)
+        sizes = np.array([len(block) for block in blocks])
+        starts = np.cumsum(sizes) - sizes
+        candidates = self._candidates(tile, columns, starts)
+        parts = [part for candidate in candidates for part in candidate]
+        shapes = [self.table.nearest_shape(tile.depth, int(size)) for size in sizes]
+        elements = np.array([np.prod(self.table.shapes[shape]) for shape in shapes])
+        statistics = self._statistics(parts, tile.depth * sizes, np.array(shapes), elements)
+        choice = self._selector.choose(statistics)
+        cost = choice.cost.reshape(len(parts), len(blocks))
+        taken = np.vectorize(self._place.__getitem__)(choice.kernel).reshape(cost.shape)
+        missing = cost == INFEASIBLE
+        # A part without a non-zero is no part.
+        missing |= [part.count == 0 for part in parts]
+        ends = np.cumsum([len(candidate) for candidate in candidates])
+        totals = np.stack(
+            [
+                np.where(missing[a:b].any(axis=0), INFEASIBLE, cost[a:b].sum(axis=0))
+                for a, b in zip(ends - [len(c) for c in candidates], ends, strict=True)
+            ]
+        )
+        best = totals.argmin(axis=0)
+        if self.refine:
+            best, taken = self._refined(candidates, ends, totals, taken, statistics, len(blocks))
+        found: list[list[PartChoice]] = []
+        for block, mine in enumerate(blocks):
+            if totals[best[block], block] >= INFEASIBLE:
+                # No candidate, or an empty block, which any kernel holds: what it takes decides.
+                found += self._by_cycles.choose(number, tile, [mine], room)
                 continue
-            kernels = tuple(NUMBERS[k] for k in choice.kernel[part])
-            # The cost is beta * R with beta = 1.
-            predicted = sum(costs) / (1 << 16) * scale
-            options.append((Selection(kernels, group, predicted, sum(costs)), part))
-        if not options or not block.any():
-            # The selector leaves blocks without a choice to candidate 0; an empty block is
-            # decided by the exact cycles and bytes, and any kernel holds it.
-            kernel, cycles = choose_kernel([self.formats[k] for k in self.names], block)
-            return Selection((kernel.name,), (block != 0,), float(cycles), 0)
-        least = min(option.cost for option, _ in options)
-        if not self.refine:
-            return next(option for option, _ in options if option.cost == least)
-        table, missing = table_cycles(self._rom, blocks)
-        table = np.where(missing | blocks.infeasible, INFEASIBLE >> 16, table)
-        found = [
-            self._nearby(block, option, table[part], scale)
-            for option, part in options
-            if option.cost <= (1 + NEAR) * least
-        ]
-        return min(found, key=lambda pair: pair[0])[1]
+            candidate = candidates[best[block]]
+            first = ends[best[block]] - len(candidate)
+            where = slice(starts[block], starts[block] + len(mine))
+            found.append(
+                [
+                    self._part(tile, mine, part, where, block, taken[first + place, block])
+                    for place, part in enumerate(candidate)
+                ]
+            )
+        return found
 
-    def _nearby(
-        self, block: np.ndarray, option: Selection, table: np.ndarray, scale: float
-    ) -> tuple[Fraction, Selection]:
-        """Exact price of an option, each part in the best kernel of those that the table ties.
+    def foretold(self, tile: Tile, blocks: Sequence[np.ndarray]) -> np.ndarray:
+        """Cycles that the table foretells for each block, whole, float64 (blocks,).
 
-        Args:
-            block: int8.
-            option: masks of the parts.
-            table: int64 (parts, kernels), the table's R.
-            scale: blocks of the table that the block stands for.
+        For a selector of one kernel that does not split blocks and prices no bytes.
         """
-        total, kernels, cycles = Fraction(0), [], 0
-        for mask, line in zip(option.masks, table, strict=True):
-            part = np.where(mask, block, 0).astype(np.int8)
-            limit = (1 + NEAR) * int(line.min())
-            near = [k for k in np.argsort(line, kind="stable") if int(line[k]) <= limit]
-            prices = [self._exact(self.names[k], part) for k in near]
-            place = prices.index(min(prices))
-            total += prices[place]
-            kernels.append(self.names[near[place]])
-            cycles += int(line[near[place]])
-        return total, Selection(tuple(kernels), option.masks, cycles * scale, cycles << 16)
+        columns = np.concatenate(blocks)
+        sizes = np.array([len(block) for block in blocks])
+        (whole,) = self._candidates(tile, columns, np.cumsum(sizes) - sizes)[0]
+        shapes = [self.table.nearest_shape(tile.depth, int(size)) for size in sizes]
+        elements = np.array([np.prod(self.table.shapes[shape]) for shape in shapes])
+        statistics = self._statistics([whole], tile.depth * sizes, np.array(shapes), elements)
+        # The cost is beta * R with beta = 1, of a block of the table's size.
+        cost = self._selector.choose(statistics).cost / (1 << 16)
+        return cost * tile.depth * sizes / elements
 
-    def _exact(self, kernel: str, part: np.ndarray) -> Fraction:
-        cost = exact_cost(self.formats[kernel], part, self.column_floor)
-        return cost.cycles + self.price * cost.bytes
+    def _part(
+        self, tile: Tile, columns: np.ndarray, part: _Slice, where: slice, block: int, kernel: int
+    ) -> PartChoice:
+        taken, held = self.formats[kernel], part.sums[kernel]
+        return PartChoice(
+            *(taken.name, tile, columns, part.share),
+            None if part.kept is None else part.kept[where],
+            cycles=int(held.cycles[block]),
+            index_words=1 + taken.index_words(held.entries[block]),
+            value_bytes=int(held.values[block]),
+        )
 
+    def _candidates(
+        self, tile: Tile, columns: np.ndarray, starts: np.ndarray
+    ) -> list[list[_Slice]]:
+        """The divisions of each block, the whole block first."""
 
-def exact_selection(selector: BlockSelector, block: np.ndarray) -> Selection:
-    """The oracle: the best of the selector's candidates by exact cycles and bytes."""
-    best: Selection | None = None
-    least: Fraction | None = None
-    sets = variants(block, selector.shape) if selector.split_blocks else [(block != 0,)]
-    for group in sets:
-        chosen, total = [], Fraction(0)
-        for mask in group:
-            part = np.where(mask, block, 0).astype(np.int8)
-            able = [k for k in selector.names if selector.formats[k].accepts(part)]
-            floor = selector.column_floor
-            costs = [exact_cost(selector.formats[k], part, floor) for k in able]
-            prices = [cost.cycles + selector.price * cost.bytes for cost in costs]
-            if not prices:
-                break
-            chosen.append(able[prices.index(min(prices))])
-            total += min(prices)
-        if len(chosen) == len(group) and (least is None or total < least):
-            least = total
-            best = Selection(tuple(chosen), group, float(total), round(total * (1 << 16)))
-    return best if best is not None else selector.choose(block)
+        def added(counts: np.ndarray) -> np.ndarray:
+            return np.add.reduceat(counts, starts)
+
+        def slice_of(share: Share, kept: np.ndarray | None = None) -> _Slice:
+            sums, drained = [], []
+            for kernel in self.formats:
+                taken = [np.asarray(f)[columns] for f in vars(tile.figures(kernel, share)).values()]
+                if kept is not None:
+                    empty = vars(kernel.figures(np.zeros((tile.depth, 1), bool))).values()
+                    taken = [np.where(kept, t, e) for t, e in zip(taken, empty, strict=True)]
+                slots, steps, entries, values, held = taken
+                drained.append(added(np.maximum(slots, self.column_floor)))
+                sums.append(
+                    Sums(
+                        *(added(slots), added(steps), added(entries), added(values)),
+                        held=np.logical_and.reduceat(held, starts),
+                    )
+                )
+            counts = tile.counts(share)[columns]
+            counts = counts if kept is None else counts * kept
+            return _Slice(share, kept, sums, drained, added(counts))
+
+        found = [[slice_of(WHOLE)]]
+        if not self.split_blocks:
+            return found
+        seen = [np.zeros_like(found[0][0].count)]
+        for shares in shares_to_try(self.shape)[1:]:
+            counts = added(tile.counts(shares[0])[columns])
+            # Runs that are nearly full beyond those that are fuller still.
+            if (counts > np.max(seen, axis=0)).any():
+                seen.append(counts)
+                found.append([slice_of(share) for share in shares])
+        dense = tile.counts()[columns] >= _DENSE_COLUMN * tile.depth
+        if dense.any() and not dense.all():
+            found.append([slice_of(WHOLE, dense), slice_of(WHOLE, ~dense)])
+        return found
+
+    def _statistics(
+        self, parts: list[_Slice], sizes: np.ndarray, shapes: np.ndarray, elements: np.ndarray
+    ) -> Blocks:
+        """What the hardware would count of each part of each block, parts outermost."""
+        count = np.concatenate(
+            [
+                np.stack(
+                    [
+                        held.values if kernel.clustered else part.count
+                        for kernel, held in zip(self.formats, part.sums, strict=True)
+                    ],
+                    axis=1,
+                )
+                for part in parts
+            ]
+        )
+        refused = np.concatenate(
+            [np.stack([~held.held for held in part.sums], axis=1) for part in parts]
+        )
+        sizes, elements = np.tile(sizes, len(parts)), np.tile(elements, len(parts))
+        # count * elements / size, rounded to nearest.
+        scaled = (2 * count * elements[:, None] + sizes[:, None]) // (2 * sizes[:, None])
+        return Blocks(
+            kernels=np.array([KERNELS[name].number for name in self.names]),
+            shape=np.tile(shapes, len(parts)),
+            empty=np.concatenate([part.count for part in parts]) == 0,
+            count=scaled,
+            bin=density_bin(count, sizes[:, None]),
+            error=np.zeros_like(count),
+            infeasible=refused,
+        )
+
+    def _refined(
+        self,
+        candidates: list[list[_Slice]],
+        ends: np.ndarray,
+        totals: np.ndarray,
+        taken: np.ndarray,
+        statistics: Blocks,
+        blocks: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Best candidate of each block, and each part's kernel, by what they take; near ties."""
+        table, missing = table_cycles(self._rom, statistics)
+        table = np.where(missing | statistics.infeasible, INFEASIBLE >> 16, table)
+        table = table.reshape(len(taken), blocks, -1)
+        near = table <= (1 + float(NEAR)) * table.min(axis=-1, keepdims=True)
+        prices = np.stack(
+            [
+                np.stack([self._prices(part, place) for place in range(len(self.formats))])
+                for candidate in candidates
+                for part in candidate
+            ]
+        ).transpose(0, 2, 1)
+        ranked = np.where(near, prices, np.inf)
+        # Equal prices go to the kernel that the table puts first.
+        order = np.argsort(table, axis=-1, kind="stable")
+        place = np.take_along_axis(ranked, order, axis=-1).argmin(axis=-1)
+        chosen = np.take_along_axis(order, place[..., None], axis=-1)[..., 0]
+        price = np.take_along_axis(prices, chosen[..., None], axis=-1)[..., 0]
+        least = totals.min(axis=0)
+        sums = np.stack(
+            [
+                np.where(
+                    totals[number] <= (1 + float(NEAR)) * least,
+                    price[end - len(candidate) : end].sum(axis=0),
+                    np.inf,
+                )
+                for number, (candidate, end) in enumerate(zip(candidates, ends, strict=True))
+            ]
+        )
+        # Where the table allows nothing, its choice stands, which says so.
+        best = np.where(least >= INFEASIBLE, totals.argmin(axis=0), sums.argmin(axis=0))
+        return best, chosen
+
+    def _prices(self, part: _Slice, place: int) -> np.ndarray:
+        """What each block costs in a kernel, as `golden.planner.prices`, in priced cycles."""
+        kernel, sums = self.formats[place], part.sums[place]
+        words = np.array([kernel.index_words(count) for count in sums.entries])
+        cycles = HEADER_CYCLES + np.maximum(part.drained[place], sums.steps)
+        return cycles + float(self.price) * (HEADER_BYTES + 8 * words + sums.values)

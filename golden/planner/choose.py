@@ -1,165 +1,191 @@
 """Which kernel holds which block: fewest decoder cycles, then fewest bytes.
 
 The decoder cycles of a block are the greater of two counts, each of them exact for its part of
-the pipeline: *event slots* (`Kernel.column_cycles`, what the lanes take) and *decoder steps*
-(`Kernel.steps`, what the index words take).  Between kernels of equal cycles the one with fewer
-stored bytes is taken, and between equal bytes the first of `ORDER`.
+the pipeline: *event slots* (what the lanes take) and *decoder steps* (what the index words take).
+Between kernels of equal cycles the one with fewer stored bytes is taken, and between equal bytes
+the first by `golden.formats.Kernel.preference`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
 
 import numpy as np
 
 from ..errors import BadInput
-from ..formats import KERNELS, Kernel
+from ..formats import KERNELS, STORED, Kernel, preferred
+from ..numerics.combine import UNIT
+from ..program.streams import Part
 from ..shape import ArrayShape
+from .tile import WHOLE, Share, Tile
 
 __all__ = [
-    "ORDER",
-    "Part",
-    "Split",
-    "WeightedPart",
+    "ByCycles",
+    "Chooser",
+    "PartChoice",
     "built_kernels",
-    "checked_parts",
     "choose_kernel",
     "column_costs",
     "kept_rows",
+    "refuse",
 ]
-
-ORDER = ("dense", "block", "nm", "bitmap", "runlength")
-"""Order in which kernels of equal cycles and equal bytes are preferred."""
-
-Part = tuple[str, np.ndarray]
-"""A kernel's name and the int8 block that it holds."""
-
-WeightedPart = tuple[str, np.ndarray, int]
-"""A part and its Q15 weight; the weights of a block sum to 32768 (`golden.numerics.combine`)."""
-
-Split = Callable[[np.ndarray], Sequence[Part] | Sequence[WeightedPart]]
-"""Strategy that divides an int8 block into parts of disjoint support, which sum to the block."""
 
 _NEVER = 1 << 40  # above any real column, and sums of it stay far from 64 bits
 
 
+@dataclass(frozen=True, eq=False)
+class PartChoice:
+    """One part of a block before it is encoded, with what it will take.
+
+    Attributes:
+        kernel: the format's name.
+        tile: where its values stand.
+        columns: the tile's columns that make the block.
+        share: which of their non-zeros.
+        kept: bool (columns,), columns of which the part holds anything; None: all.
+        cycles: decoder cycles, header not counted.
+        index_words: header included.
+        value_bytes: stored values.
+        weight, exact: as in `golden.program.streams.Part`.
+    """
+
+    kernel: str
+    tile: Tile
+    columns: np.ndarray
+    share: Share
+    kept: np.ndarray | None
+    cycles: int
+    index_words: int
+    value_bytes: int
+    weight: int = UNIT
+    exact: bool = True
+
+    def part(self) -> Part:
+        """The part with its values."""
+        block = self.tile.part(self.columns, self.share, self.kept)
+        return Part(self.kernel, block, self.weight, self.exact)
+
+
+class Chooser(Protocol):
+    """Decides which kernels hold the blocks of a tile."""
+
+    def choose(
+        self, number: int, tile: Tile, blocks: Sequence[np.ndarray], room: int | None
+    ) -> list[list[PartChoice]]:
+        """The parts of each block.
+
+        Args:
+            number: of the k tile.
+            tile: the k tile.
+            blocks: columns of each block, at least one.
+            room: index words beyond which another kernel is preferred; None: any number.
+        """
+        ...
+
+
 def built_kernels(shape: ArrayShape, name: str) -> list[Kernel]:
-    """The kernels that ``name`` allows: itself, or for ``auto`` all of the array, in `ORDER`.
+    """The kernels that ``name`` allows: itself, or for ``auto`` all that hold stored weights.
 
     Raises:
-        BadInput: the array does not have the kernel.
+        BadInput: the array does not have the kernel, or for ``auto`` none for stored weights.
     """
     if name == "auto":
-        return [KERNELS[k].configured(shape) for k in ORDER if k in shape.kernels]
+        names = preferred(tuple(k for k in shape.kernels if k in STORED))
+        if not names:
+            raise BadInput(
+                f"kernel: must be one this array has ({', '.join(shape.kernels)}): auto chooses "
+                "among kernels for stored weights, and there is none, got 'auto'"
+            )
+        return [KERNELS[k].configured(shape) for k in names]
     if name not in shape.kernels:
         known = ", ".join(shape.kernels)
         raise BadInput(f"kernel: must be one this array has ({known}) or auto, got {name!r}")
     return [KERNELS[name].configured(shape)]
 
 
-def _column_cycles(kernel: Kernel, tile: np.ndarray) -> np.ndarray:
-    """Decoder cycles of each column of an int8 tile, int64 (columns,)."""
-    last = kernel.steps(tile).last
-    column = np.cumsum(last) - last
-    return np.maximum(kernel.column_cycles(tile != 0), np.bincount(column, minlength=tile.shape[1]))
-
-
-def column_costs(kernels: Sequence[Kernel], weights: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Least decoder cycles of each column in each k tile, over the kernels that accept it.
-
-    Args:
-        kernels: candidates; at least one should accept each column.
-        weights: int8 (K, columns).
-        bounds: int64 (k tiles + 1,), first row of each k tile, then K.
+def column_costs(kernels: Sequence[Kernel], tiles: Sequence[Tile]) -> np.ndarray:
+    """Least decoder cycles of each column in each k tile, over the kernels that hold it.
 
     Returns:
-        int64 (k tiles, columns).  A column that no kernel accepts costs more than all that one
+        int64 (k tiles, columns).  A column that no kernel holds costs more than all that one
         does, and the more, the more non-zeros it has.
     """
-    tiles, columns = len(bounds) - 1, weights.shape[1]
-    costs = np.zeros((tiles, columns), np.int64)
-    for number in range(tiles):
-        tile = weights[bounds[number] : bounds[number + 1]]
-        best = costs[number]
-        best[:] = _NEVER + np.count_nonzero(tile, axis=0)
-        # Formats that hold any block first: what they do better need not be tested for others.
-        for kernel in sorted(kernels, key=lambda k: k.name == "nm"):
-            cycles = _column_cycles(kernel, tile)
-            better = cycles < best
-            if better.any() and not kernel.accepts(tile[:, better]):
-                better[better] = [kernel.accepts(tile[:, [c]]) for c in np.flatnonzero(better)]
-            best[better] = cycles[better]
-    return costs
+    costs = []
+    for tile in tiles:
+        best = _NEVER + tile.counts()
+        for kernel in kernels:
+            figures = tile.figures(kernel)
+            best = np.where(figures.held, np.minimum(best, figures.cycles), best)
+        costs.append(best)
+    return np.stack(costs)
 
 
-def choose_kernel(
-    kernels: Sequence[Kernel], block: np.ndarray, index_words: int | None = None
-) -> tuple[Kernel, int]:
-    """The kernel with the fewest decoder cycles for a block, then the fewest bytes; its cycles.
+class ByCycles:
+    """Each block whole in the kernel with the fewest decoder cycles, then the fewest bytes.
 
     Args:
         kernels: candidates, in the order that decides between equals.
-        block: int8 (depth, columns).
-        index_words: leave out kernels that need more index words, where another needs fewer.
+    """
+
+    def __init__(self, kernels: Sequence[Kernel]) -> None:
+        self.kernels = list(kernels)
+
+    def choose(
+        self, number: int, tile: Tile, blocks: Sequence[np.ndarray], room: int | None
+    ) -> list[list[PartChoice]]:
+        sums = [tile.sums(kernel, blocks) for kernel in self.kernels]
+        held = np.stack([each.held for each in sums])
+        if not held.any(axis=0).all():
+            refuse(self.kernels[0])
+        cycles = np.stack([each.cycles for each in sums])
+        words = np.stack(
+            [
+                [kernel.index_words(count) for count in each.entries]
+                for kernel, each in zip(self.kernels, sums, strict=True)
+            ]
+        )
+        values = np.stack([each.values for each in sums])
+        able = held
+        if room is not None:
+            fitting = able & (words <= room)
+            able = np.where(fitting.any(axis=0), fitting, able)
+        for place, kernel in enumerate(self.kernels):
+            if not kernel.paired:
+                continue
+            # The sums are a lower bound: where that might win, the block itself is walked.
+            others = np.where(able, cycles, _NEVER).min(axis=0)
+            for block in np.flatnonzero(able[place] & (cycles[place] <= others)):
+                cycles[place, block] = kernel.cycles(tile.mask(WHOLE)[:, blocks[block]])
+        ranks = np.where(able, cycles, _NEVER)
+        tied = ranks == ranks.min(axis=0)
+        chosen = np.where(tied, 8 * words + values, _NEVER).argmin(axis=0)
+        return [
+            [
+                PartChoice(
+                    *(self.kernels[place].name, tile, columns, WHOLE, None),
+                    cycles=int(cycles[place, block]),
+                    index_words=1 + int(words[place, block]),
+                    value_bytes=int(values[place, block]),
+                )
+            ]
+            for block, (place, columns) in enumerate(zip(chosen, blocks, strict=True))
+        ]
+
+
+def choose_kernel(kernels: Sequence[Kernel], block: np.ndarray) -> tuple[Kernel, int]:
+    """The kernel that `ByCycles` takes for an int8 block, and its decoder cycles.
 
     Raises:
-        BadInput: no candidate accepts the block.
+        BadInput: no candidate holds the block.
     """
-    able = [kernel for kernel in kernels if kernel.accepts(block)]
-    if not able:
-        _refuse(kernels[0])
-    if index_words is not None and len(able) > 1:
-        able = [k for k in able if len(k.encode(block)[0]) <= index_words] or able
-    occupied = block != 0
-    slots = [int(kernel.column_cycles(occupied).sum()) for kernel in able]
-    least, best = None, []
-    # Counting steps takes longer than counting slots, which are the lesser bound.
-    for place in np.argsort(slots, kind="stable"):
-        if least is None or slots[place] <= least:
-            cycles = max(slots[place], len(able[place].steps(block).events))
-            if least is None or cycles < least:
-                least, best = cycles, []
-            best += [place] if cycles == least else []
-    assert least is not None
-    tied = [able[place] for place in sorted(best)]
-    kernel = tied[0] if len(tied) == 1 else min(tied, key=lambda k: _bytes(k, block))
-    return kernel, least
+    ((choice,),) = ByCycles(kernels).choose(0, Tile(block), [np.arange(block.shape[1])], None)
+    return next(kernel for kernel in kernels if kernel.name == choice.kernel), choice.cycles
 
 
-def _bytes(kernel: Kernel, block: np.ndarray) -> int:
-    words, values = kernel.encode(block)
-    return 8 * len(words) + len(values)
-
-
-def _refuse(kernel: Kernel) -> NoReturn:
-    pattern = f", they are not {kernel.n}:{kernel.m} sparse" if hasattr(kernel, "n") else ""
-    raise BadInput(f"kernel: {kernel.name} must be able to hold the weights{pattern}")
-
-
-def checked_parts(kernels: Sequence[Kernel], block: np.ndarray, parts: Sequence[Part]) -> None:
-    """Check what a `Split` made of a block.
-
-    Raises:
-        ValueError: no part, a part of another shape, supports that overlap, or a wrong sum.
-        BadInput: a kernel the array does not have, or one that cannot hold its part.
-    """
-    if not parts:
-        raise ValueError("split: must return at least one part, got none")
-    total = np.zeros(block.shape, np.int64)
-    holders = np.zeros(block.shape, np.int64)
-    by_name = {kernel.name: kernel for kernel in kernels}
-    for name, part in parts:
-        if name not in by_name:
-            raise BadInput(f"split: kernel: must be one of {', '.join(by_name)}, got {name!r}")
-        if part.shape != block.shape or part.dtype != np.int8:
-            raise ValueError(
-                f"split: parts must be int8 of shape {block.shape}, got {part.dtype} {part.shape}"
-            )
-        if not by_name[name].accepts(part):
-            _refuse(by_name[name])
-        total += part
-        holders += part != 0
-    if holders.max() > 1 or not np.array_equal(total, block):
-        raise ValueError("split: parts must have disjoint support and sum to the block")
+def refuse(kernel: Kernel) -> NoReturn:
+    """Raise BadInput: the kernel cannot hold the weights."""
+    why = kernel.refusal()
+    raise BadInput(f"kernel: {kernel.name} must be able to hold the weights{why and ', ' + why}")
 
 
 def kept_rows(
@@ -167,9 +193,9 @@ def kept_rows(
 ) -> np.ndarray:
     """Rows of k that stay when those that are not needed are dropped from both operands.
 
-    Formats with runs of rows (``nm``, ``block``) may lose by it, as the rows behind a dropped
-    one move to other runs; so whole aligned runs of rows are tried beside single rows, and the
-    one with the fewer decoder cycles is taken.  One row stays where none is needed.
+    Formats that look at runs of rows may lose by it, as the rows behind a dropped one move to
+    other runs; so whole aligned runs of rows are tried beside single rows, and the one with the
+    fewer decoder cycles is taken.  One row stays where none is needed.
 
     Args:
         kernels: candidates.
@@ -183,15 +209,15 @@ def kept_rows(
     everything = np.arange(len(needed))
     if needed.all():
         return everything
-    runs = [getattr(k, "m", None) or getattr(k, "rows", None) or 1 for k in kernels]
     best, least = everything, None
-    for run in sorted({1, max(runs)}):
+    for run in sorted({1, max(kernel.run_rows for kernel in kernels)}):
         padded = np.zeros(-(-len(needed) // run) * run, bool)
         padded[: len(needed)] = needed
         kept = np.repeat(padded.reshape(-1, run).any(axis=1), run)[: len(needed)]
         rows = np.flatnonzero(kept) if kept.any() else everything[:1]
-        bounds = np.append(np.arange(0, len(rows), k_tile), len(rows))
-        cost = int(column_costs(kernels, weights[rows], bounds).sum())
+        cost = 0
+        for low in range(0, len(rows), k_tile):
+            cost += int(column_costs(kernels, [Tile(weights[rows[low : low + k_tile]])]).sum())
         if least is None or cost < least:
             best, least = rows, cost
     return best

@@ -36,10 +36,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
-from ..formats import KERNELS, Kernel
+from ..formats import KERNELS, STORED, Kernel
 from ..formats.block_runs import BlockRuns
 from ..formats.nm import StructuredNM
-from ..shape import KERNELS as STORED
 from ..shape import ArrayShape
 
 __all__ = [
@@ -113,7 +112,7 @@ def formats(shape: ArrayShape | None = None) -> tuple[Kernel, ...]:
     Those for run-time operands are left out: a part of stored weights never gains by them.
     """
     if shape is None:
-        return tuple(KERNELS[name] for name in STORED)
+        return tuple(KERNELS[name]() for name in STORED)
     return tuple(KERNELS[name].configured(shape) for name in shape.kernels if name in STORED)
 
 

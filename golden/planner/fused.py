@@ -2,7 +2,7 @@
 
 The parts have disjoint support, so their INT8 sum ``matrix`` holds every value of every part, and
 where a value stands says whose it is.  A plan cuts that sum into blocks by columns and rows, and
-each block asks here for its parts (`golden.program.streams`)::
+each block gets its parts here (`FusedChooser`)::
 
     fused = FusedMatrix.of(mixed_scale(weights, shape=shape))
     plan = plan_matmul(shape, activations, fused.matrix, split=fused)
@@ -10,18 +10,23 @@ each block asks here for its parts (`golden.program.streams`)::
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
+from ..formats import Kernel
 from ..numerics.combine import UNIT, combine, weights_valid
 from ..operators.matmul import matmul
+from .choose import ByCycles, PartChoice
 from .decompose import Part
+from .operand import Items
 from .scales import MixedScale
+from .tile import Tile
 
-__all__ = ["FusedMatrix"]
+__all__ = ["FusedChooser", "FusedMatrix"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +36,7 @@ class FusedMatrix:
     Attributes:
         parts: int8 (K, N) each, with disjoint support.
         weights: Q15 weight of each part, which sum to 32768; or all 32768, the exact mode.
-        kernels: kernel of each part, or ``auto`` for the best one block by block.
+        kernels: kernel of each part, or None for the best one block by block.
 
     Raises:
         BadInput: no part, parts that overlap or differ in shape, weights that break the rule.
@@ -39,7 +44,7 @@ class FusedMatrix:
 
     parts: tuple[NDArray[np.int8], ...] = field(repr=False)
     weights: tuple[int, ...]
-    kernels: tuple[str, ...]
+    kernels: tuple[str | None, ...]
 
     def __post_init__(self) -> None:
         counts = len(self.parts), len(self.weights), len(self.kernels)
@@ -101,30 +106,60 @@ class FusedMatrix:
         partials = np.stack([matmul(activations, part) for part in self.parts])
         return combine(partials, self.weights, exact=self.exact)
 
-    def at(
-        self, block: NDArray[np.int8], low: int, columns: NDArray[np.int64]
-    ) -> list[tuple[str, NDArray[np.int8], int]]:
-        """Kernel, block and weight of each part of a block.
 
-        Args:
-            block: int8 (depth, columns) of the matrix, or with some of its values cleared.
-            low: first row of the block.
-            columns: column of the matrix that each of the block's is.
+class FusedChooser:
+    """Each block in the parts that a `FusedMatrix` divides it by (`golden.planner.choose.Chooser`).
 
-        Returns:
-            At least one part.  Parts without a value are left out; where the weights must still
-            sum to one, a single empty part stands for all of them.
+    Args:
+        fused: parts of the rows that are sent.
+        kernels: of the array; a part's own is named by ``fused``.
+        items: what is distributed, of the same rows.
+    """
+
+    def __init__(self, fused: FusedMatrix, kernels: Sequence[Kernel], items: Items) -> None:
+        self.fused = fused
+        self._any = ByCycles(kernels)
+        known = {kernel.name: kernel for kernel in kernels}
+        for name in fused.kernels:
+            if name is not None and name not in known:
+                raise BadInput(
+                    f"fusion: kernels: must be of the array ({', '.join(known)}), got {name!r}"
+                )
+        self._own = [self._any if n is None else ByCycles([known[n]]) for n in fused.kernels]
+        self._tiles = [
+            [
+                Tile(np.where(part[low:high][:, items.column] != 0, tile.block, 0).astype(np.int8))
+                for part in fused.parts
+            ]
+            for tile, (low, high) in zip(items.tiles, pairwise(items.bounds), strict=True)
+        ]
+
+    def choose(
+        self, number: int, tile: Tile, blocks: Sequence[np.ndarray], room: int | None
+    ) -> list[list[PartChoice]]:
+        """Parts without a value are left out.
+
+        Where the weights must still sum to one, a single empty part stands for all of these.
         """
-        found, absent = [], 0
-        for part, weight, kernel in zip(self.parts, self.weights, self.kernels, strict=True):
-            mine = part[low : low + len(block), columns] != 0
-            share = np.where(mine, block, 0).astype(np.int8)
-            if share.any():
-                found.append((kernel, share, weight))
-            else:
-                absent += weight
-        if not found:
-            return [("auto", block, UNIT)]
-        if absent and not self.exact:
-            found.append(("auto", np.zeros_like(block), absent))
+        fused, exact = self.fused, self.fused.exact
+        offers = [
+            own.choose(number, part, blocks, room)
+            for own, part in zip(self._own, self._tiles[number], strict=True)
+        ]
+        whole = self._any.choose(number, tile, blocks, room)
+        empty = Tile(np.zeros_like(tile.block))
+        found: list[list[PartChoice]] = []
+        for place, columns in enumerate(blocks):
+            mine, absent = [], 0
+            for offer, part, weight in zip(offers, self._tiles[number], fused.weights, strict=True):
+                if part.counts()[columns].any():
+                    mine.append(replace(offer[place][0], weight=weight, exact=exact))
+                else:
+                    absent += weight
+            if not mine:
+                mine = whole[place]
+            elif absent and not exact:
+                (rest,) = self._any.choose(number, empty, [columns], room)
+                mine.append(replace(rest[0], weight=absent, exact=False))
+            found.append(mine)
         return found

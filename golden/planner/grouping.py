@@ -24,11 +24,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numba
 import numpy as np
 
 from ..shape import ArrayShape
+from .anneal import anneal
 from .column_prices import FORBIDDEN, Variant, column_prices, variants_of
+from .operand import Items, SentRows
+from .tile import Tile
 
 __all__ = ["Grouping", "bisect_columns"]
 
@@ -36,7 +38,10 @@ _STEP = 64  # rows between possible borders: whole index words of every kernel
 _SAMPLED = 256  # columns by which bounds are chosen
 _MOVES = 1000  # tried per column
 _MOST_MOVES = 2_000_000
-_HEAT = 0.0003  # of a usual change: the start has like columns together, and must not lose them
+_MOVED = 0.2  # share of the steps that move one column instead of exchanging two
+_HEAT = 0.0003  # of a usual change: a warmer start would scatter the like columns again
+_DECADES = 5.0  # that the temperature falls by
+_ITERATIONS = 20  # of the search for the principal axis
 _SPREAD = 0.02  # share of an engine's cycles at which imbalance weighs like the longest engine
 
 
@@ -62,8 +67,7 @@ def bisect_columns(
         left = bins // 2
         if len(columns) > 1:
             mine = features[columns] - features[columns].mean(axis=0)
-            axis = np.linalg.eigh(mine.T @ mine)[1][:, -1]
-            axis = axis * np.sign(axis[np.argmax(np.abs(axis))])
+            axis = _principal_axis(mine)
             # Rounded, so that the order of like columns does not hang on the last bits.
             columns = columns[np.argsort(np.round(mine @ axis, 6), kind="stable")]
         done = np.cumsum(load[columns])
@@ -75,109 +79,6 @@ def bisect_columns(
         return cut(columns[:place], left) + cut(columns[place:], bins - left)
 
     return cut(np.arange(len(features)), bins)
-
-
-@numba.njit(cache=True)
-def _anneal(
-    prices: np.ndarray,
-    cycles: np.ndarray,
-    header: np.ndarray,
-    owner: np.ndarray,
-    engines: int,
-    capacity: int,
-    weight: float,
-    moves: int,
-    seed: int,
-) -> np.ndarray:
-    """Owners of the least energy seen; ``prices`` and ``cycles`` are (items, tiles, variants)."""
-    np.random.seed(seed)
-    size, tiles, variants = prices.shape
-    sums = np.zeros((engines, tiles, variants))
-    load = np.zeros((engines, tiles, variants))
-    count = np.zeros(engines, np.int64)
-    for item in range(size):
-        sums[owner[item]] += prices[item]
-        load[owner[item]] += cycles[item]
-        count[owner[item]] += 1
-    cost = np.zeros(engines)
-    total = np.zeros(engines)
-    for e in range(engines):
-        for t in range(tiles):
-            best = np.argmin(sums[e, t] + header)
-            cost[e] += sums[e, t, best] + header[best]
-            total[e] += load[e, t, best]
-    mean = total.mean()
-    energy, least = 0.0, 0.0
-    best_owner = owner.copy()
-    temperature = 0.0
-    measured = min(moves, 512)
-    for move in range(-measured, moves):
-        one = np.random.randint(size)
-        source = owner[one]
-        two = -1
-        if np.random.random() < 0.2:
-            target = np.random.randint(engines)
-            if target == source or count[target] == capacity or count[source] == 1:
-                continue
-        else:
-            two = np.random.randint(size)
-            target = owner[two]
-            if target == source:
-                continue
-        new_cost = np.zeros(2)
-        new_total = np.zeros(2)
-        for t in range(tiles):
-            low_s, low_t = np.inf, np.inf
-            run_s, run_t = 0.0, 0.0
-            for v in range(variants):
-                step = prices[one, t, v]
-                run = cycles[one, t, v]
-                if two >= 0:
-                    step -= prices[two, t, v]
-                    run -= cycles[two, t, v]
-                here = sums[source, t, v] - step + header[v]
-                there = sums[target, t, v] + step + header[v]
-                if here < low_s:
-                    low_s, run_s = here, load[source, t, v] - run
-                if there < low_t:
-                    low_t, run_t = there, load[target, t, v] + run
-            new_cost[0] += low_s
-            new_cost[1] += low_t
-            new_total[0] += run_s
-            new_total[1] += run_t
-        change = new_cost[0] + new_cost[1] - cost[source] - cost[target]
-        change += weight * (
-            (new_total[0] - mean) ** 2
-            + (new_total[1] - mean) ** 2
-            - (total[source] - mean) ** 2
-            - (total[target] - mean) ** 2
-        )
-        if move < 0:
-            temperature += abs(change) / measured
-            continue
-        heat = _HEAT * temperature * 10.0 ** (-5.0 * move / moves)
-        if change <= 0.0 or (heat > 0.0 and np.random.random() < np.exp(-change / heat)):
-            step = prices[one].copy()
-            run = cycles[one].copy()
-            if two >= 0:
-                step -= prices[two]
-                run -= cycles[two]
-                owner[two] = source
-            else:
-                count[source] -= 1
-                count[target] += 1
-            owner[one] = target
-            sums[source] -= step
-            sums[target] += step
-            load[source] -= run
-            load[target] += run
-            cost[source], cost[target] = new_cost
-            total[source], total[target] = new_total
-            energy += change
-            if energy < least - 1e-6:
-                least = energy
-                best_owner[:] = owner
-    return best_owner
 
 
 @dataclass(frozen=True)
@@ -203,22 +104,23 @@ class Grouping:
         parts = np.array([len(variant) for variant in self.variants])
         return parts * (1 + 12 * self.price)
 
-    def _priced(self, tile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _priced(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
         cycles, stored = column_prices(self.shape, self.variants, tile)
         return np.minimum(cycles + self.price * stored, FORBIDDEN), cycles
 
-    def bounds(self, weights: np.ndarray) -> np.ndarray:
+    def bounds(self, sent: SentRows) -> np.ndarray:
         """Bounds of the k tiles, int64 (k tiles + 1,); see the module.
 
         Args:
-            weights: int8 (K, N), the rows that are sent.
+            sent: the rows that are sent.
         """
+        weights = sent.weights
         depth, outputs = weights.shape
         step = min(_STEP, self.shape.k_tile)
         borders = np.append(np.arange(0, depth, step), depth)
         columns = np.unique(np.linspace(0, outputs - 1, min(outputs, _SAMPLED)).astype(int))
         sample = weights[:, columns]
-        strips = [self._priced(sample[a:b])[0] for a, b in pairwise(borders)]
+        strips = [self._priced(Tile(sample[a:b]))[0] for a, b in pairwise(borders)]
         load = np.ones(len(columns))
         groups = bisect_columns(_features(strips), load, min(len(columns), self.shape.engines))
         share = len(columns) / outputs
@@ -228,7 +130,7 @@ class Grouping:
         reach = self.shape.k_tile // step
         for end in range(1, len(borders)):
             for begin in range(max(0, end - reach), end):
-                prices = self._priced(sample[borders[begin] : borders[end]])[0]
+                prices = self._priced(Tile(sample[borders[begin] : borders[end]]))[0]
                 total = least[begin]
                 for group in groups:
                     block = prices[:, group].sum(axis=1) / share
@@ -240,45 +142,65 @@ class Grouping:
             chosen.append(int(before[chosen[-1]]))
         return borders[chosen[::-1]]
 
-    def assign(
-        self, weights: np.ndarray, bounds: np.ndarray, segments: int, seed: int
-    ) -> list[list[np.ndarray]]:
+    def assign(self, items: Items, segments: int, seed: int) -> list[list[np.ndarray]]:
         """Columns of each segment and engine, ``[segment][engine]``; every column once.
 
         Args:
-            weights: int8 (K, N), the rows that are sent.
-            bounds: int64 (k tiles + 1,).
+            items: the columns.
             segments: turns in which the columns are in the rings.
             seed: of the annealing.
         """
         engines = self.shape.engines
-        found = [self._priced(weights[a:b]) for a, b in pairwise(bounds)]
-        prices = np.stack([price for price, _ in found], axis=0).transpose(2, 0, 1)
-        cycles = np.stack([cycle for _, cycle in found], axis=0).transpose(2, 0, 1)
+        found = [self._priced(tile) for tile in items.tiles]
+        # (columns, tiles, variants), without the dummy.
+        prices = np.stack([price for price, _ in found]).transpose(2, 0, 1)[:-1]
+        cycles = np.stack([cycle for _, cycle in found]).transpose(2, 0, 1)[:-1]
         load = cycles.min(axis=2).sum(axis=1)
-        features = _features([price for price, _ in found])
+        features = _features([price[:, :-1] for price, _ in found])
         bins = bisect_columns(features, load, engines * segments, self.shape.columns)
         assignment = []
         for segment in range(segments):
             start = bins[segment::segments]
-            items = np.concatenate(start)
+            mine = np.concatenate(start)
             owner = np.repeat(np.arange(engines), [len(part) for part in start])
-            if len(items) > 1 and engines > 1:
-                mine = np.ascontiguousarray(cycles[items])
-                ideal = float(mine.min(axis=2).sum()) / engines
-                owner = _anneal(
-                    np.ascontiguousarray(prices[items]),
-                    mine,
+            if len(mine) > 1 and engines > 1:
+                taken = np.ascontiguousarray(cycles[mine])
+                ideal = float(taken.min(axis=2).sum()) / engines
+                owner = anneal(
+                    np.ascontiguousarray(prices[mine]),
+                    taken,
                     self._header,
                     owner,
                     engines,
                     self.shape.columns,
+                    0.0,
                     2.5 / max(1.0, _SPREAD * ideal),
-                    min(_MOVES * len(items), _MOST_MOVES),
+                    _HEAT,
+                    _DECADES,
+                    _MOVED,
+                    min(_MOVES * len(mine), _MOST_MOVES),
                     (seed + segment) % (1 << 32),
                 )
-            assignment.append([np.sort(items[owner == engine]) for engine in range(engines)])
+            assignment.append([np.sort(mine[owner == engine]) for engine in range(engines)])
         return assignment
+
+
+def _principal_axis(rows: np.ndarray) -> np.ndarray:
+    """Direction of the greatest spread of centred rows, by power iteration; float64 (features,).
+
+    Its largest entry is positive.  A few iterations are enough: the axis orders columns, and
+    where two directions spread alike either will do.
+    """
+    spread = np.square(rows).sum(axis=0)
+    axis = np.zeros(rows.shape[1])
+    axis[np.argmax(spread)] = 1.0
+    for _ in range(_ITERATIONS):
+        turned = rows.T @ (rows @ axis)
+        length = np.linalg.norm(turned)
+        if not length:
+            break
+        axis = turned / length
+    return axis * np.sign(axis[np.argmax(np.abs(axis))])
 
 
 def _features(prices: Sequence[np.ndarray]) -> np.ndarray:

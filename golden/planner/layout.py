@@ -1,257 +1,175 @@
-"""Where the weights go: segments, engines, kernels; the search behind
-`golden.program.plan.plan_matmul`.
+"""Where the weights go: segments, engines, kernels.
 
 As many columns as the rings hold compressed make a segment.  Within it, longest processing time
 gives a start and simulated annealing improves it; whichever is predicted to take fewer cycles
-with the kernels that its blocks really get is taken.
+with the kernels that its blocks really get is taken.  All of it is decided on the figures of the
+columns (`golden.planner.tile`); nothing is encoded here.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import BadInput
-from ..formats import Kernel
-from ..program.streams import EngineStream, encode_stream
+from ..formats import WORD_BITS
 from ..shape import ArrayShape, is_power_of_two
-from .anneal import anneal_columns
-from .balance import assign_columns, cut_rows, makespan
-from .choose import Split, column_costs
-from .fused import FusedMatrix
-from .grouping import Grouping
+from .choose import Chooser, PartChoice
+from .makespan import makespan
+from .operand import Items
 
-__all__ = ["BALANCES", "Layout", "arrange", "parts_to_try", "tilings"]
-
-BALANCES = ("lpt", "anneal")
-"""Ways to distribute columns over engines."""
+__all__ = ["Distribution", "Layout", "arrange", "parts_to_try", "tilings"]
 
 _PARTS = (1, 2, 4, 8, 16)  # numbers of k parts that ``auto`` tries
 _MANY_COLUMNS = 16  # columns or parts per engine from which more parts are not tried
 _LEAD = 64  # rows that a short first tile is a multiple of
+_BYTES = WORD_BITS // 8
+
+Distribution = Callable[[int], Iterator[list[list[np.ndarray]]]]
+"""Ways to deal the items out for a number of segments, ``[segment][engine]`` each: the start and,
+where there is one, what is meant to be better."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
-    """Streams of all engines.
+    """Blocks of all engines, decided and not yet encoded.
 
     Attributes:
-        streams: per engine.
+        items: what was distributed.
+        columns: ``[engine][segment]``, items of each, at least one (the dummy).
+        parts: ``[engine][segment][k tile]``, the parts of each block.
         segments: columns' turns in the rings.
         replay: weights stay in the rings for all tiles of tokens of a job.
-        k_split: parts that each column's rows were cut into.
-        predicted: cycles of the whole product that `golden.planner.balance.makespan` predicts.
-        predicted_start: the same before annealing.
+        predicted: cycles of the whole product that `golden.planner.makespan` predicts.
+        predicted_start: the same of the distribution's start.
     """
 
-    streams: list[EngineStream] = field(repr=False)
+    items: Items = field(repr=False)
+    columns: list[list[np.ndarray]] = field(repr=False)
+    parts: list[list[list[list[PartChoice]]]] = field(repr=False)
     segments: int
     replay: bool
-    k_split: int
     predicted: int = 0
     predicted_start: int = 0
 
+    @property
+    def mixed(self) -> bool:
+        """Whether any part has a weight other than 1.0."""
+        return any(
+            not part.exact
+            for engine in self.parts
+            for segment in engine
+            for block in segment
+            for part in block
+        )
 
-@dataclass(frozen=True)
-class _Items:
-    """What is distributed: columns, or k parts of columns.
 
-    Attributes:
-        weights: int8 (K, N).
-        column, part: int64 (items,); a column's parts without any non-zero are left out.
-        part_of: int16 (K, N), the part that each row of each column belongs to, None for one.
-        costs: int64 (k tiles, items), decoder cycles.
+def _decide(
+    shape: ArrayShape, chooser: Chooser, items: Items, dealt: list[list[np.ndarray]], replay: bool
+) -> Layout:
+    """Choose the kernels of every block of a distribution."""
+    segments = len(dealt)
+    blocks = [
+        columns if len(columns) else np.array([items.count])
+        for engine in range(shape.engines)
+        for columns in (dealt[segment][engine] for segment in range(segments))
+    ]
+    # With one column to an engine nothing is left to shrink: then a kernel must fit the ring.
+    single = all(len(columns) == 1 for columns in blocks)
+    room = shape.index_words - 3 * shape.words_per_beat - 1 if single else None
+    tiles = [chooser.choose(n, tile, blocks, room) for n, tile in enumerate(items.tiles)]
+    places = [range(e * segments, (e + 1) * segments) for e in range(shape.engines)]
+    return Layout(
+        items,
+        [[blocks[place] for place in mine] for mine in places],
+        [[[tile[place] for tile in tiles] for place in mine] for mine in places],
+        segments,
+        replay,
+    )
+
+
+def _sizes(layout: Layout) -> tuple[np.ndarray, np.ndarray, int]:
+    """Index words and value bytes of each block, int64 (engines, segments, k tiles), and the most
+    index words of a part.
     """
-
-    weights: np.ndarray
-    column: np.ndarray
-    part: np.ndarray
-    part_of: np.ndarray | None
-    costs: np.ndarray
-
-    def share(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Int8 (K, items) and the output column of each; one dummy where there is no item."""
-        if not len(items):
-            return np.zeros((len(self.weights), 1), np.int8), np.array([-1])
-        columns = self.column[items]
-        block = self.weights[:, columns]
-        if self.part_of is not None:
-            block = np.where(self.part_of[:, columns] == self.part[items], block, 0)
-        return block.astype(np.int8), columns
+    index, values, most = [], [], 0
+    for engine in layout.parts:
+        for segment in engine:
+            for block in segment:
+                index.append(sum(part.index_words for part in block))
+                values.append(sum(part.value_bytes for part in block))
+                most = max(most, *(part.index_words for part in block))
+    form = len(layout.parts), layout.segments, -1
+    return np.array(index).reshape(form), np.array(values).reshape(form), most
 
 
-def _whole(kernels: Sequence[Kernel], weights: np.ndarray, bounds: np.ndarray) -> _Items:
-    outputs = weights.shape[1]
-    costs = column_costs(kernels, weights, bounds)
-    return _Items(weights, np.arange(outputs), np.zeros(outputs, np.int64), None, costs)
+def _overflow(shape: ArrayShape, layout: Layout) -> float:
+    """How many times the rings the layout would need."""
+    index, values, most = _sizes(layout)
+    index_room = shape.index_words - 3 * shape.words_per_beat
+    values_room = shape.value_words - 3 * shape.words_per_beat
+    widest = max(len(columns) for engine in layout.columns for columns in engine)
+    # With several segments the rings hold two, so that one loads while one plays.
+    share = 2 if layout.segments > 1 and layout.replay and widest > 1 else 1
+    part = most * share / index_room
+    if not layout.replay:
+        return part
+    words = -(-values.sum(axis=2) // _BYTES)
+    segment = int(index.sum(axis=2).max()) * share / index_room
+    return max(part, segment, int(words.max()) * share / values_room)
 
 
-def _cut(kernels: Sequence[Kernel], weights: np.ndarray, bounds: np.ndarray, parts: int) -> _Items:
-    """Cut each column into ``parts``, in the way that costs fewer cycles."""
-    best, least = None, 0
-    for how in ("rank", "range"):
-        part_of = cut_rows(weights, bounds, parts, how)
-        column, part, costs = [], [], []
-        for number in range(parts):
-            share = np.where(part_of == number, weights, 0).astype(np.int8)
-            held = share.any(axis=0)
-            if number == 0:
-                held |= ~weights.any(axis=0)
-            if not held.any():
-                continue
-            column.append(np.flatnonzero(held))
-            part.append(np.full(len(column[-1]), number))
-            costs.append(column_costs(kernels, share[:, held], bounds))
-        items = _Items(
-            weights,
-            np.concatenate(column),
-            np.concatenate(part),
-            part_of,
-            np.concatenate(costs, axis=1),
-        )
-        total = int(items.costs.sum())
-        if best is None or total < least:
-            best, least = items, total
-    assert best is not None
-    return best
-
-
-def _encode(
-    shape: ArrayShape,
-    kernels: Sequence[Kernel],
-    items: _Items,
-    bounds: np.ndarray,
-    assignment: list[list[np.ndarray]],
-    split: Split | FusedMatrix | None,
-) -> list[EngineStream]:
-    streams = []
-    for engine in range(shape.engines):
-        shares = [items.share(segment[engine]) for segment in assignment]
-        # With one column to an engine nothing is left to shrink: then a kernel must fit the ring.
-        single = all(len(columns) == 1 for _, columns in shares)
-        streams.append(
-            encode_stream(
-                kernels,
-                [block for block, _ in shares],
-                [columns for _, columns in shares],
-                bounds,
-                split=split,
-                room=shape.index_words - 3 * shape.words_per_beat - 1 if single else None,
-            )
-        )
-    return streams
-
-
-def _predict(
-    shape: ArrayShape,
-    streams: Sequence[EngineStream],
-    bounds: np.ndarray,
-    segments: int,
-    m_tiles: int,
-    replay: bool,
-) -> int:
+def _predict(shape: ArrayShape, layout: Layout, m_tiles: int) -> int:
     """Hand a layout's blocks to `makespan`."""
-    k_tiles = len(bounds) - 1
-    loads = np.zeros((shape.engines, segments * k_tiles), np.int64)
-    closes = np.zeros_like(loads)
-    words = np.zeros_like(loads)
-    for engine, stream in enumerate(streams):
-        np.add.at(loads[engine], stream.tiles, stream.cycles)
-        np.add.at(closes[engine], stream.tiles, [header.columns for header in stream.headers])
-        sizes = np.diff(stream.index_cuts, prepend=0) + np.diff(stream.values_cuts, prepend=0)
-        np.add.at(words[engine], stream.tiles, sizes)
-    port = words.reshape(shape.groups, shape.group, -1).sum(axis=1)
-    beats = -(-np.diff(bounds) // shape.rows_per_beat) * shape.beats_per_row
+    index, values, _ = _sizes(layout)
+    words = index + -(-values // _BYTES)
+    blocks = [block for engine in layout.parts for segment in engine for block in segment]
+    loads = np.array([sum(part.cycles for part in block) for block in blocks])
+    closes = np.array([len(block) * len(block[0].columns) for block in blocks])
+    port = words.reshape(shape.groups, shape.group, *words.shape[1:]).sum(axis=1)
+    beats = -(-np.diff(layout.items.bounds) // shape.rows_per_beat) * shape.beats_per_row
 
     def by_tile(counts: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(counts.T.reshape(segments, k_tiles, -1))
+        return np.ascontiguousarray(np.moveaxis(counts, 0, -1))
 
     return makespan(
-        by_tile(loads),
-        by_tile(closes),
+        by_tile(loads.reshape(words.shape)),
+        by_tile(closes.reshape(words.shape)),
         by_tile(-(-port // shape.words_per_beat)),
         beats.astype(np.int64),
         group=shape.group,
         tiles=shape.activation_tiles,
         drain_cycles=shape.drain_cycles,
         m_tiles=m_tiles,
-        replayed=replay,
+        replayed=layout.replay,
     )
 
 
 def arrange(
-    shape: ArrayShape,
-    kernels: Sequence[Kernel],
-    weights: np.ndarray,
-    bounds: np.ndarray,
-    m_tiles: int,
-    *,
-    k_split: int = 1,
-    balance: str = "anneal",
-    seed: int = 0,
-    split: Split | FusedMatrix | None = None,
-    grouping: Grouping | None = None,
+    shape: ArrayShape, chooser: Chooser, items: Items, m_tiles: int, deal: Distribution
 ) -> Layout:
-    """Distribute and encode the weights.
+    """Distribute the items in as few segments as the rings allow, and choose their kernels.
 
     Args:
         shape: the array.
-        kernels: candidates for each block.
-        weights: int8 (K, N).
-        bounds: int64 (k tiles + 1,), first row of each k tile, then K.
+        chooser: decides on kernels.
+        items: columns, or k parts of columns.
         m_tiles: tiles of tokens of the product.
-        k_split: parts of each column.
-        balance: a name of `BALANCES`.
-        seed: of the annealing.
-        split: divides each block into parts.
-        grouping: distributes the columns instead of ``balance``; for one k part.
+        deal: ways to deal the items out.
 
     Raises:
         BadInput: the rings cannot hold the weights, or no kernel can.
     """
-    if k_split == 1:
-        items = _whole(kernels, weights, bounds)
-    else:
-        items = _cut(kernels, weights, bounds, k_split)
-    count = len(items.column)
-    beat = shape.words_per_beat
-    index_room = shape.index_words - 3 * beat
-    values_room = shape.value_words - 3 * beat
-    most = min(shape.columns, -(-count // shape.engines))
+    most = min(shape.columns, -(-items.count // shape.engines))
     # One tile of tokens needs no replay, so the weights may stream through the rings.
-    for streamed in (False, True) if m_tiles > 1 else (True,):
+    for replay in (True, False) if m_tiles > 1 else (False,):
         columns = most
         while columns >= 1:
-            segments = -(-count // (shape.engines * columns))
-            # With several segments the rings hold two, so that one loads while one plays.
-            share = 2 if segments > 1 and not streamed and columns > 1 else 1
-
-            def overflow(
-                streams: list[EngineStream], share: int = share, streamed: bool = streamed
-            ) -> float:
-                sizes = np.array([s.largest for s in streams]).max(axis=0) * share
-                if streamed:
-                    return sizes[1] / index_room
-                return max(sizes[0] / index_room, sizes[1] / index_room, sizes[2] / values_room)
-
-            if grouping is None:
-                start = assign_columns(items.costs.sum(axis=0), shape.engines, segments)
-            else:
-                start = grouping.assign(weights, bounds, segments, seed)
-            streams = _encode(shape, kernels, items, bounds, start, split)
-            over = overflow(streams)
+            ways = deal(-(-items.count // (shape.engines * columns)))
+            layout = _decide(shape, chooser, items, next(ways), replay)
+            over = _overflow(shape, layout)
             if over <= 1:
-                args = (bounds, segments, m_tiles, not streamed)
-                predicted = _predict(shape, streams, *args)
-                layout = Layout(streams, segments, not streamed, k_split, predicted, predicted)
-                if balance == "lpt" or grouping is not None:
-                    return layout
-                better = anneal_columns(items.costs, start, seed)
-                streams = _encode(shape, kernels, items, bounds, better, split)
-                annealed = _predict(shape, streams, *args)
-                if overflow(streams) > 1 or annealed >= predicted:
-                    return layout
-                return replace(layout, streams=streams, predicted=annealed)
+                return _better(shape, chooser, layout, ways, m_tiles)
             if columns == 1:
                 break
             columns = max(1, min(columns - 1, int(columns / over)))
@@ -259,6 +177,24 @@ def arrange(
         f"array shape: index_words: must hold one block of {shape.k_tile} rows, "
         f"got {shape.index_words}"
     )
+
+
+def _better(
+    shape: ArrayShape,
+    chooser: Chooser,
+    start: Layout,
+    ways: Iterable[list[list[np.ndarray]]],
+    m_tiles: int,
+) -> Layout:
+    """The layout of least predicted cycles that fits the rings, the start among them."""
+    first = least = _predict(shape, start, m_tiles)
+    best = start
+    for dealt in ways:
+        layout = _decide(shape, chooser, start.items, dealt, start.replay)
+        predicted = _predict(shape, layout, m_tiles)
+        if predicted < least and _overflow(shape, layout) <= 1:
+            best, least = layout, predicted
+    return Layout(best.items, best.columns, best.parts, best.segments, best.replay, least, first)
 
 
 def tilings(shape: ArrayShape, depth: int) -> list[np.ndarray]:

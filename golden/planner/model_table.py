@@ -13,12 +13,12 @@ from typing import Any, cast
 import numpy as np
 
 from ..cycles.count import count_cycles
-from ..formats import KERNELS
-from ..program.plan import Plan
-from ..selector.table import BINS, CLUSTERED, DENSITIES, PerformanceTable, Point
+from ..formats import Kernel
+from ..selector.points import BINS, DENSITIES, Point
+from ..selector.table import PerformanceTable
 from ..shape import ArrayShape
-from .choose import ORDER
-from .layout import arrange
+from .choose import built_kernels
+from .product import plan_without_search
 
 __all__ = ["computed_table", "table_shapes"]
 
@@ -37,40 +37,12 @@ def table_shapes(shape: ArrayShape) -> tuple[tuple[int, int], ...]:
     return tuple((d, c) for d in sorted(depths) for c in sorted(columns) if d * c % _STEPS == 0)
 
 
-def _block(
-    kernel: str, depth: int, columns: int, count: int, shape: ArrayShape, rng: np.random.Generator
-) -> np.ndarray | None:
-    """Random int8 block of ``count`` non-zeros in the structure of a kernel, None if impossible."""
-    size = depth * columns
-    places = rng.permutation(size)
-    if kernel == "nm":
-        # Within every run of M rows the N of least rank are allowed.
-        rank = rng.random((columns, -(-depth // shape.nm_m), shape.nm_m)).argsort(axis=-1)
-        allowed = (rank < shape.nm_n).reshape(columns, -1)[:, :depth].reshape(-1)
-        places = places[allowed[places]]
-    elif kernel in CLUSTERED:
-        run = np.arange(size) // depth * depth + np.arange(size) % depth // shape.block_rows
-        places = np.argsort(places[run], kind="stable")
-    if len(places) < count:
-        return None
-    flat = np.zeros(size, np.int8)
-    flat[places[:count]] = rng.integers(1, 128, count)
-    return flat.reshape(columns, depth).T.copy()
-
-
-def _measure(kernel: str, weights: np.ndarray, shape: ArrayShape) -> tuple[int, int, int]:
+def _measure(kernel: Kernel, weights: np.ndarray, shape: ArrayShape) -> tuple[int, int, int]:
     """Further cycles and events of further blocks, and the stored bytes."""
-    depth, outputs = weights.shape
-    bounds = np.array([0, depth])
-    formats = [KERNELS[kernel].configured(shape)]
-    layout = arrange(shape, formats, weights, bounds, max(_TILES), balance="lpt")
-    runs = []
-    for tiles in _TILES:
-        plan = Plan(shape, tiles * shape.lanes, depth, outputs, np.arange(depth), bounds, layout)
-        runs.append(count_cycles(plan))
-    few, many = runs
-    stored = 8 * sum(len(s.index) + len(s.values) for s in layout.streams)
-    return many.cycles - few.cycles, many.events - few.events, stored
+    bounds = np.array([0, len(weights)])
+    plan = plan_without_search(shape, [kernel], weights, bounds, max(_TILES) * shape.lanes)
+    few, many = (count_cycles(replace(plan, rows=tiles * shape.lanes)) for tiles in _TILES)
+    return many.cycles - few.cycles, many.events - few.events, plan.weight_bytes
 
 
 def computed_table(
@@ -99,18 +71,17 @@ def computed_table(
             index_words=max(shape.index_words, words),
             value_words=max(shape.value_words, words),
         )
-        for kernel in [name for name in ORDER if name in shape.kernels]:
+        for format_ in built_kernels(shape, "auto"):
+            kernel = format_.name
             for step in range(BINS):
                 rng = np.random.default_rng((seed, depth, columns, step))
                 count = int(DENSITIES[step] * depth * columns)
-                parts = [
-                    _block(kernel, depth, columns, count, shape, rng) for _ in range(array.engines)
-                ]
+                parts = [format_.sample(rng, depth, columns, count) for _ in range(array.engines)]
                 found = [part for part in parts if part is not None]
                 cycles = events = stored = blocks = 0
                 if len(found) == len(parts):
                     blocks = _TILES[1] - _TILES[0]
-                    cycles, events, stored = _measure(kernel, np.concatenate(found, axis=1), array)
+                    cycles, events, stored = _measure(format_, np.concatenate(found, axis=1), array)
                 points.append(
                     Point(
                         kernel=cast(Any, kernel),

@@ -1,288 +1,218 @@
-"""Plan of an exact product with the selector's kernels: several plans compete.
+"""One plan of one product: kernels chosen, columns dealt out, streams encoded once.
 
-The selector's, bit for bit what the hardware would choose, with bytes that only break ties; the
-same with near ties decided by exact prices; for `product` also with bytes that weigh as much as
-cycles; each single kernel that could be as good; and the selector's on grouped columns
-(`golden.planner.grouping`), with the price of a byte at which one per cent of cycles and one of
-bytes are worth the same.  Cycles are counted by the cycle model, at most `COUNTED_TILES` tiles of
-tokens of them.
-
-| objective | plan taken                                                                      |
-|-----------|---------------------------------------------------------------------------------|
-| `cycles`  | least cycles x bytes of the plans within `TOLERANCE` of the least cycles        |
-| `product` | least cycles x bytes of all plans                                               |
+`plan_matmul` is the way of one set of weights to the words that an array is sent.  Where several
+ways to choose kernels compete, `golden.planner.compete` calls it for each with the same `Operand`.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ..cycles.count import CycleCount, count_cycles
 from ..errors import BadInput
-from ..formats import KERNELS
-from ..program.plan import Plan, plan_matmul
-from ..selector.table import PerformanceTable
+from ..formats import KERNELS, Kernel
+from ..operators.matmul import check_operands
+from ..program.plan import Plan
+from ..program.streams import encode_stream
 from ..shape import ArrayShape
-from .block_selector import CYCLES_FIRST, CYCLES_TIMES_BYTES, BlockSelector, exact_cost
-from .choose import ORDER
+from .choose import ByCycles, Chooser, built_kernels
+from .fused import FusedChooser, FusedMatrix
 from .grouping import Grouping
+from .layout import Layout, arrange, parts_to_try, tilings
+from .operand import Items, Operand, SentRows
 
-__all__ = [
-    "COUNTED_TILES",
-    "OBJECTIVES",
-    "TOLERANCE",
-    "Candidate",
-    "Compiled",
-    "compile_matmul",
-    "decoder_cycles",
-    "oracle_cycles",
-    "predicted_cycles",
-    "table_choice_cycles",
-]
+__all__ = ["BALANCES", "operand_of", "plan_matmul", "plan_without_search"]
 
-COUNTED_TILES = 16
-"""Tiles of tokens that competing plans are counted over; further ones repeat the last."""
-OBJECTIVES = ("cycles", "product")
-TOLERANCE = Fraction(1, 100)
-"""More cycles than the quickest plan's that ``cycles`` gives for fewer bytes."""
+BALANCES = ("lpt", "anneal")
+"""Ways to distribute columns over engines."""
 
-_LEAST_COLUMNS = 2  # per engine, from which there is something to group
-
-_WAYS = {
-    "cycles": {
-        "selector": (CYCLES_FIRST, False),
-        "selector, near ties by exact price": (CYCLES_FIRST, True),
-    },
-    "product": {
-        "selector": (CYCLES_FIRST, False),
-        "selector, near ties by exact price": (CYCLES_FIRST, True),
-        "selector, bytes as cycles": (CYCLES_TIMES_BYTES, True),
-    },
-}
-"""Price of a byte, and whether exact prices decide near ties."""
+_WORTH = 0.99  # of the predicted cycles, to be worth more parts or tiles
+_CUTS = ("rank", "range")  # ways to cut a column into k parts
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One plan that competed; cycles of at most `COUNTED_TILES` tiles of tokens."""
-
-    name: str
-    plan: Plan = field(repr=False)
-    cycles: int
-    bytes: int
-    selector: BlockSelector | None = field(repr=False, default=None)
-
-    @property
-    def product(self) -> int:
-        """Cycles times bytes."""
-        return self.cycles * self.bytes
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """The plan that was taken, and what it was chosen from.
-
-    Attributes:
-        chosen: the plan.
-        candidates: all plans, the chosen one among them.
-        objective: a name of `OBJECTIVES`.
-        table: where the selector's figures come from.
-    """
-
-    chosen: Candidate
-    candidates: tuple[Candidate, ...]
-    objective: str
-    table: PerformanceTable = field(repr=False)
-
-    @property
-    def plan(self) -> Plan:
-        """The plan."""
-        return self.chosen.plan
-
-    def report(self) -> dict:
-        """Report fields; decoder cycles are of one tile of tokens, summed over the engines."""
-        plan = self.plan
-        blocks = sum(len(set(stream.tiles.tolist())) for stream in plan.streams)
-        parts = sum(len(stream.blocks) for stream in plan.streams)
-        return {
-            "objective": self.objective,
-            "table": self.table.source,
-            "table_config_hash": self.table.config_hash,
-            "chosen": self.chosen.name,
-            "candidates": [
-                {"plan": c.name, "cycles": c.cycles, "weight_bytes": c.bytes}
-                for c in self.candidates
-            ],
-            "candidate_tokens": min(plan.rows, COUNTED_TILES * plan.shape.lanes),
-            "blocks": blocks,
-            "parts": parts,
-            "decoder_cycles_predicted": predicted_cycles(self.table, plan),
-            "decoder_cycles": decoder_cycles(plan),
-            "decoder_cycles_table": table_choice_cycles(self.table, plan),
-            "decoder_cycles_oracle": oracle_cycles(plan),
-        }
-
-
-def decoder_cycles(plan: Plan) -> int:
-    """Decoder cycles of a plan's parts and their headers, one tile of tokens, all engines."""
-    return sum(int(stream.cycles.sum()) + len(stream.blocks) for stream in plan.streams)
-
-
-def predicted_cycles(table: PerformanceTable, plan: Plan) -> int:
-    """What the table foretells for the parts of a plan, one tile of tokens, all engines."""
-    asked = {
-        name: BlockSelector(plan.shape, table, Fraction(0), kernels=(name,), split_blocks=False)
-        for name in plan.kernel_blocks
-    }
-    total = 0.0
-    for stream in plan.streams:
-        for block, name in zip(stream.blocks, stream.kernels, strict=True):
-            if name in asked and block.any():
-                total += asked[name].choose(block).predicted
-    return round(total)
-
-
-def _whole_blocks(plan: Plan) -> Iterator[np.ndarray]:
-    """The blocks of a plan, their parts put together."""
-    for stream in plan.streams:
-        for tile in np.unique(stream.tiles):
-            parts = [b for b, t in zip(stream.blocks, stream.tiles, strict=True) if t == tile]
-            yield np.bitwise_or.reduce(parts)
-
-
-def oracle_cycles(plan: Plan) -> int:
-    """Decoder cycles of a plan's blocks, each whole in the kernel that is exactly the quickest."""
-    formats = [KERNELS[k].configured(plan.shape) for k in ORDER if k in plan.shape.kernels]
-    return sum(
-        min(exact_cost(k, block).cycles for k in formats if k.accepts(block))
-        for block in _whole_blocks(plan)
-    )
-
-
-def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
-    """Decoder cycles of a plan's blocks in what the table alone chooses, as the hardware would."""
-    selector = BlockSelector(plan.shape, table, CYCLES_FIRST)
-    return sum(
-        exact_cost(selector.formats[kernel], part).cycles
-        for block in _whole_blocks(plan)
-        for kernel, part in selector.split(block)
-    )
-
-
-def _count(plan: Plan) -> CycleCount:
-    most = COUNTED_TILES * plan.shape.lanes
-    return count_cycles(replace(plan, rows=most) if plan.rows > most else plan)
-
-
-def _single_bound(shape: ArrayShape, name: str, weights: np.ndarray, tiles: int) -> float:
-    """Cycles below which a kernel can't be: its event slots over all engines."""
-    if not len(weights):
-        return 0.0
-    kernel = KERNELS[name].configured(shape)
-    if not kernel.accepts(weights):
-        return float("inf")
-    slots = 0
-    for low in range(0, len(weights), shape.k_tile):
-        slots += int(kernel.column_cycles(weights[low : low + shape.k_tile] != 0).sum())
-    return slots * tiles / shape.engines
-
-
-def compile_matmul(
+def operand_of(
     shape: ArrayShape,
     activations: np.ndarray,
     weights: np.ndarray,
-    table: PerformanceTable,
     *,
-    objective: str = "cycles",
+    drop_weight_rows: bool = True,
+    drop_activation_rows: bool = False,
+) -> Operand:
+    """The weights of a product, for `plan_matmul`; the arguments are explained there."""
+    check_operands(activations, weights)
+    needed = np.ones(len(weights), bool)
+    if drop_weight_rows:
+        needed &= weights.any(axis=1)
+    if drop_activation_rows:
+        needed &= activations.any(axis=0)
+    return Operand(shape, weights, needed)
+
+
+def _plan_of(layout: Layout, shape: ArrayShape, rows: int, sent: SentRows) -> Plan:
+    """Encode a layout, for ``rows`` tokens."""
+    items = layout.items
+    formats = {name: KERNELS[name].configured(shape) for name in shape.kernels}
+    streams = [
+        encode_stream(
+            formats,
+            [[[part.part() for part in block] for block in segment] for segment in parts],
+            [items.column[columns] for columns in engine],
+        )
+        for engine, parts in zip(layout.columns, layout.parts, strict=True)
+    ]
+    return Plan(
+        shape=shape,
+        rows=rows,
+        depth=len(sent.kept),
+        outputs=sent.weights.shape[1],
+        kept=sent.kept,
+        bounds=items.bounds,
+        streams=streams,
+        segments=layout.segments,
+        replay=layout.replay,
+        k_split=items.parts,
+        predicted=layout.predicted,
+        predicted_start=layout.predicted_start,
+    )
+
+
+def plan_without_search(
+    shape: ArrayShape,
+    kernels: Sequence[Kernel],
+    weights: np.ndarray,
+    bounds: np.ndarray,
+    tokens: int,
+    parts: int = 1,
+) -> Plan:
+    """A plan by longest processing time alone, all rows sent, on given k tiles.
+
+    Args:
+        shape: the array.
+        kernels: candidates for each block.
+        weights: int8 (K, N).
+        bounds: int64 (k tiles + 1,), first row of each k tile, then K.
+        tokens: M.
+        parts: k parts of each column.
+    """
+    sent = SentRows(np.arange(len(weights)), weights)
+    items = _items(sent, bounds, parts, kernels)
+    deal = _dealer(items, kernels, shape.engines, "lpt", 0, None)
+    layout = arrange(shape, ByCycles(kernels), items, -(-tokens // shape.lanes), deal)
+    return _plan_of(layout, shape, tokens, sent)
+
+
+def plan_matmul(
+    shape: ArrayShape,
+    activations: np.ndarray,
+    weights: np.ndarray,
+    kernel: str = "auto",
+    *,
     k_split: int | str = 1,
     balance: str = "anneal",
     seed: int = 0,
+    chooser: Chooser | None = None,
+    fused: FusedMatrix | None = None,
+    grouping: Grouping | None = None,
+    drop_weight_rows: bool = True,
     drop_activation_rows: bool = False,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
-) -> Compiled:
-    """Plan O = A @ W with the kernels that the selector takes for each block.
+    operand: Operand | None = None,
+) -> Plan:
+    """Plan O = A @ W on an array.
 
     Args:
         shape: the array.
         activations: int8 (M, K).
         weights: int8 (K, N).
-        table: performance table of the array.
-        objective: see the module.
-        k_split, balance, seed, drop_activation_rows: as for `golden.program.plan.plan_matmul`.
-        progress: called with (what, done, total).
+        kernel: name of a kernel of the array for all blocks, or ``auto``: for each block the one
+            with the fewest decoder cycles, then the fewest bytes, then the first by preference.
+        k_split: parts, held by different engines, that each column's rows are cut into; or
+            ``auto``: the number with the least predicted cycles.
+        balance: ``lpt``, or ``anneal`` to improve on it; never worse in predicted cycles.
+        seed: of the annealing.
+        chooser: decides which kernels hold each block, instead of ``kernel``.
+        fused: the matrix' own parts, whose sum ``weights`` must be, instead of ``chooser``.
+            Parts with weights of their own ask for an array with fusion and for one k part.
+        grouping: brings like columns together and ends k tiles where the structure does, for
+            fewer stored bytes, instead of ``balance``; one k part only.
+        drop_weight_rows: leave out each k whose weights are zero in all columns.
+        drop_activation_rows: leave out each k whose activations are zero for all tokens; such a
+            plan is good for these activations alone.
+        operand: the weights as `operand_of` made them, where several plans share them.
 
     Raises:
-        BadInput: as `golden.program.plan.plan_matmul`; an unknown objective; a table without the
-            array's kernels.
+        BadInput: operands of wrong type or shape, a kernel the array does not have or that
+            cannot hold the weights, ``k_split`` or ``balance`` out of range, weighted parts
+            where they can't be.
     """
-    if objective not in OBJECTIVES:
-        raise BadInput(f"objective: must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
-    names = [name for name in ORDER if name in shape.kernels]
-    lacking = [name for name in names if name not in table.kernels]
-    if lacking:
-        raise BadInput(
-            f"performance table: kernels: must hold all of the array, lacks {', '.join(lacking)}"
-        )
+    kernels = built_kernels(shape, kernel)
+    tried = parts_to_try(shape, weights.shape[-1], k_split)
+    if grouping is not None:
+        if 1 not in tried:
+            raise BadInput(f"k_split: must be 1 or auto where columns are grouped, got {k_split}")
+        tried = [1]
+    if balance not in BALANCES:
+        raise BadInput(f"balance: must be one of {', '.join(BALANCES)}, got {balance!r}")
+    if fused is not None and not fused.exact:
+        if not shape.fusion:
+            raise BadInput("array shape: fusion: must be true for parts with weights, got false")
+        if k_split not in (1, "auto"):
+            # Each k part would be rounded by itself.
+            raise BadInput(f"k_split: must be 1 where parts have weights, got {k_split}")
+        tried = [1]
+    operand = operand or operand_of(
+        *(shape, activations, weights),
+        drop_weight_rows=drop_weight_rows,
+        drop_activation_rows=drop_activation_rows,
+    )
+    sent = operand.sent(kernels)
+    m_tiles = -(-len(activations) // shape.lanes)
+    if fused is not None:
+        fused = fused.rows(sent.kept)
 
-    def planned(
-        name: str, kernel: str, selector: BlockSelector | None, grouping: Grouping | None = None
-    ) -> Candidate:
-        plan = plan_matmul(
-            shape,
-            activations,
-            weights,
-            kernel,
-            k_split=k_split,
-            balance=balance,
-            seed=seed,
-            split=None if selector is None else selector.split,
-            grouping=grouping,
-            drop_activation_rows=drop_activation_rows,
-        )
-        return Candidate(name, plan, _count(plan).cycles, plan.weight_bytes, selector)
+    def chooser_of(items: Items) -> Chooser:
+        if fused is not None:
+            return FusedChooser(fused, kernels, items)
+        return chooser or ByCycles(kernels)
 
-    candidates = []
-    ways = _WAYS[objective]
-    for number, (name, (price, refine)) in enumerate(ways.items()):
-        progress("select", number, len(ways))
-        selector = BlockSelector(shape, table, price, refine=refine)
-        candidates.append(planned(name, "auto", selector))
-    tiles = min(COUNTED_TILES, -(-len(activations) // shape.lanes))
-    needed = weights[weights.any(axis=1)]
-    singles = []
-    for number, name in enumerate(names):
-        progress("single kernels", number, len(names))
-        found = [*candidates, *singles]
-        bound = _single_bound(shape, name, needed, tiles)
-        if objective == "cycles":
-            able = bound <= (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
-        else:
-            # No format takes fewer bytes than its values.
-            least = bound * np.count_nonzero(needed)
-            able = least <= min(candidate.product for candidate in found)
-        if able:
-            try:
-                singles.append(planned(name, name, None))
-            except BadInput:
-                # Rows that went with others may leave runs that the format can't hold.
-                continue
-    found = [*candidates, *singles]
-    many = weights.shape[1] >= _LEAST_COLUMNS * shape.engines
-    best = min(found, key=lambda candidate: candidate.product)
-    # Over several segments a block has too few columns for its header to pay.
-    if len(names) > 1 and many and best.plan.segments == 1 and k_split in (1, "auto"):
-        progress("group columns", 0, 1)
-        price = Fraction(best.cycles * shape.engines, tiles * best.bytes)
-        # Small figures, since the price multiplies every line of the table.
-        price = max(CYCLES_FIRST, price.limit_denominator(CYCLES_FIRST.denominator))
-        selector = BlockSelector(shape, table, price, refine=True)
-        grouping = Grouping(shape, float(price))
-        found.append(planned("selector, grouped columns", "auto", selector, grouping))
-    allowed = found
-    if objective == "cycles":
-        limit = (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
-        allowed = [candidate for candidate in found if candidate.cycles <= limit]
-    chosen = min(allowed, key=lambda candidate: (candidate.product, candidate.cycles))
-    return Compiled(chosen, tuple(found), objective, table)
+    found: list[Layout] = []
+    depth = len(sent.kept)
+    for bounds in tilings(shape, depth) if grouping is None else [grouping.bounds(sent)]:
+        # What the first tile's load is to a long product is not worth trying.
+        load = min(shape.k_tile, depth) * shape.row_bits / shape.data_bits
+        if found and load < (1 - _WORTH) * found[-1].predicted:
+            break
+        for parts in tried:
+            items = _items(sent, bounds, parts, kernels)
+            deal = _dealer(items, kernels, shape.engines, balance, seed, grouping)
+            layout = arrange(shape, chooser_of(items), items, m_tiles, deal)
+            if not found or layout.predicted < _WORTH * found[-1].predicted:
+                found.append(layout)
+    return _plan_of(found[-1], shape, len(activations), sent)
+
+
+def _items(sent: SentRows, bounds: np.ndarray, parts: int, kernels: Sequence[Kernel]) -> Items:
+    """Columns, or k parts of them, cut in the way that costs fewer cycles."""
+    if parts == 1:
+        return sent.items(bounds)
+    cut = [sent.items(bounds, parts, how) for how in _CUTS]
+    return min(cut, key=lambda items: int(items.costs(kernels).sum()))
+
+
+def _dealer(
+    items: Items,
+    kernels: Sequence[Kernel],
+    engines: int,
+    balance: str,
+    seed: int,
+    grouping: Grouping | None,
+) -> Callable[[int], Iterator[list[list[np.ndarray]]]]:
+    """How the items are dealt to engines; see `golden.planner.layout.arrange`."""
+
+    def deal(segments: int) -> Iterator[list[list[np.ndarray]]]:
+        if grouping is not None:
+            yield grouping.assign(items, segments, seed)
+            return
+        yield items.assigned(kernels, engines, segments, None)
+        if balance == "anneal":
+            yield items.assigned(kernels, engines, segments, seed)
+
+    return deal

@@ -17,22 +17,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import BadInput
-from ..operators.matmul import check_operands
-from ..planner.choose import Split, built_kernels, kept_rows
-from ..planner.fused import FusedMatrix
-from ..planner.grouping import Grouping
-from ..planner.layout import BALANCES, Layout, arrange, parts_to_try, tilings
 from ..shape import ArrayShape
 from .streams import EngineStream
 
-__all__ = ["MAX_REPLAYS", "EngineStream", "Plan", "plan_matmul"]
+__all__ = ["MAX_REPLAYS", "EngineStream", "Plan"]
 
 MAX_REPLAYS = 255
 """Tiles of tokens in one job: the array's replay counter has eight bits."""
 
 _RUN_BEATS = 4  # beats sent to one ring before the stream turns to the next
-_WORTH = 0.99  # of the predicted cycles, to be worth more parts or tiles
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,12 @@ class Plan:
         depth: rows of k that are sent, those that were dropped not counted.
         kept: int64 (depth,), the rows of k that are sent.
         bounds: int64 (k tiles + 1,), first of the sent rows of each k tile, then ``depth``.
-        layout: segments and streams.
+        streams: one per engine.
+        segments: turns in which the columns are in the rings.
+        replay: the rings keep the weights for all tiles of tokens of a job.
+        k_split: parts that each column's rows were cut into.
+        predicted: cycles of the whole product as `golden.planner.makespan` predicts them.
+        predicted_start: the same before annealing.
     """
 
     shape: ArrayShape
@@ -54,22 +52,12 @@ class Plan:
     outputs: int
     kept: np.ndarray = field(repr=False)
     bounds: np.ndarray = field(repr=False)
-    layout: Layout = field(repr=False)
-
-    @property
-    def streams(self) -> list[EngineStream]:
-        """One stream per engine."""
-        return self.layout.streams
-
-    @property
-    def segments(self) -> int:
-        """Turns in which the columns are in the rings."""
-        return self.layout.segments
-
-    @property
-    def replay(self) -> bool:
-        """Whether the rings keep the weights for all tiles of tokens of a job."""
-        return self.layout.replay
+    streams: list[EngineStream] = field(repr=False)
+    segments: int
+    replay: bool
+    k_split: int = 1
+    predicted: int = 0
+    predicted_start: int = 0
 
     @property
     def kernel_blocks(self) -> dict[str, int]:
@@ -217,107 +205,3 @@ class Plan:
                     np.add.at(out, columns[real], sums.astype(np.int32).view(np.uint32))
         rows = min(self.rows, job.stop * shape.lanes) - job.start * shape.lanes
         return np.ascontiguousarray(out.view(np.int32).T[:rows])
-
-
-def plan_matmul(
-    shape: ArrayShape,
-    activations: np.ndarray,
-    weights: np.ndarray,
-    kernel: str = "auto",
-    *,
-    k_split: int | str = 1,
-    balance: str = "anneal",
-    seed: int = 0,
-    split: Split | FusedMatrix | None = None,
-    grouping: Grouping | None = None,
-    drop_weight_rows: bool = True,
-    drop_activation_rows: bool = False,
-) -> Plan:
-    """Plan O = A @ W on an array.
-
-    Args:
-        shape: the array.
-        activations: int8 (M, K).
-        weights: int8 (K, N).
-        kernel: name of a kernel of the array for all blocks, or ``auto``: for each block the one
-            with the fewest decoder cycles, then the fewest bytes, then the first of
-            `golden.planner.choose.ORDER`.
-        k_split: parts, held by different engines, that each column's rows are cut into; or
-            ``auto``: the number with the least predicted cycles.
-        balance: ``lpt``, or ``anneal`` to improve on it; never worse in predicted cycles.
-        seed: of the annealing.
-        split: divides each block into parts with a kernel each; ``kernel`` then only limits which.
-            Either a strategy, or the matrix' own parts, whose sum ``weights`` must be.  Parts
-            with weights of their own ask for an array with fusion and for one k part.
-        grouping: brings like columns together and ends k tiles where the structure does, for
-            fewer stored bytes, instead of ``balance``; one k part only.
-        drop_weight_rows: leave out each k whose weights are zero in all columns.
-        drop_activation_rows: leave out each k whose activations are zero for all tokens; such a
-            plan is good for these activations alone.
-
-    Raises:
-        BadInput: operands of wrong type or shape, a kernel the array does not have or that
-            cannot hold the weights, ``k_split`` or ``balance`` out of range, weighted parts
-            where they can't be.
-        ValueError: ``split`` returned parts that overlap or do not sum to the block, or weights
-            that do not sum to one.
-    """
-    check_operands(activations, weights)
-    kernels = built_kernels(shape, kernel)
-    outputs = weights.shape[1]
-    tried = parts_to_try(shape, outputs, k_split)
-    if grouping is not None:
-        if 1 not in tried:
-            raise BadInput(f"k_split: must be 1 or auto where columns are grouped, got {k_split}")
-        tried = [1]
-    if balance not in BALANCES:
-        raise BadInput(f"balance: must be one of {', '.join(BALANCES)}, got {balance!r}")
-    needed = np.ones(len(weights), bool)
-    if drop_weight_rows:
-        needed &= weights.any(axis=1)
-    if drop_activation_rows:
-        needed &= activations.any(axis=0)
-    kept = kept_rows(kernels, weights, needed, shape.k_tile)
-    # Rows that stay only to keep a run whole must still count for nothing.
-    sent = np.where(needed[kept][:, None], weights[kept], 0).astype(np.int8)
-    m_tiles = -(-activations.shape[0] // shape.lanes)
-    if isinstance(split, FusedMatrix):
-        split = split.rows(kept)
-    found: list[tuple[np.ndarray, Layout]] = []
-    for bounds in tilings(shape, len(kept)) if grouping is None else [grouping.bounds(sent)]:
-        # What the first tile's load is to a long product is not worth trying.
-        load = min(shape.k_tile, len(kept)) * shape.row_bits / shape.data_bits
-        if found and load < (1 - _WORTH) * found[-1][1].predicted:
-            break
-        for parts in tried:
-            layout = arrange(
-                shape,
-                kernels,
-                sent,
-                bounds,
-                m_tiles,
-                k_split=parts,
-                balance=balance,
-                seed=seed,
-                split=split,
-                grouping=grouping,
-            )
-            if parts > 1 and any(stream.mixed for stream in layout.streams):
-                # Each k part would be rounded by itself.
-                if k_split == "auto":
-                    continue
-                raise BadInput(f"k_split: must be 1 where parts have weights, got {k_split}")
-            if not found or layout.predicted < _WORTH * found[-1][1].predicted:
-                found.append((bounds, layout))
-    bounds, layout = found[-1]
-    if not shape.fusion and any(stream.mixed for stream in layout.streams):
-        raise BadInput("array shape: fusion: must be true for parts with weights, got false")
-    return Plan(
-        shape=shape,
-        rows=activations.shape[0],
-        depth=len(kept),
-        outputs=outputs,
-        kept=kept,
-        bounds=bounds,
-        layout=layout,
-    )

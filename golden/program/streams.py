@@ -5,18 +5,35 @@ several with disjoint support, each with its own header and kernel; the parts ru
 another and the drain adds their column sums, weighted where the parts have scales of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..formats import Kernel
+from ..formats import WORD_BITS, Kernel
 from ..formats.block_header import BlockHeader
-from ..numerics.combine import UNIT, weights_valid
-from ..planner.choose import Split, checked_parts, choose_kernel
-from ..planner.fused import FusedMatrix
+from ..numerics.combine import UNIT
 
-__all__ = ["EngineStream", "encode_stream"]
+__all__ = ["EngineStream", "Part", "encode_stream"]
+
+_BYTES = WORD_BITS // 8
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One kernel's share of a block.
+
+    Attributes:
+        kernel: name of the format (`golden.formats`).
+        block: int8 (depth, columns), zero outside the part's share.
+        weight: of its sums in Q15; `UNIT` is 1.0.
+        exact: all parts of the block have the weight 1.0.
+    """
+
+    kernel: str
+    block: np.ndarray
+    weight: int = UNIT
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,104 +69,48 @@ class EngineStream:
         """Whether any part has a weight other than 1.0."""
         return not all(header.exact for header in self.headers)
 
-    @property
-    def largest(self) -> tuple[int, int, int]:
-        """The most index words of a segment, of a part, and the most value words of a segment."""
-        ends = np.flatnonzero([header.segment_end for header in self.headers])
-        return (
-            int(np.diff(self.index_cuts[ends], prepend=0).max()),
-            int(np.diff(self.index_cuts, prepend=0).max()),
-            int(np.diff(self.values_cuts[ends], prepend=0).max()),
-        )
-
-
-@dataclass(frozen=True)
-class _Part:
-    kernel: Kernel
-    cycles: int
-    block: np.ndarray
-    weight: int = UNIT
-    exact: bool = True
-
-
-def _parts(
-    kernels: Sequence[Kernel],
-    block: np.ndarray,
-    place: tuple[int, np.ndarray],
-    split: Split | FusedMatrix | None,
-    room: int | None,
-) -> list[_Part]:
-    """The parts of a block, whose first row and columns are ``place``."""
-    if split is None:
-        return [_Part(*choose_kernel(kernels, block, room), block)]
-    found = split.at(block, *place) if isinstance(split, FusedMatrix) else split(block)
-    weights = [part[2] if len(part) == 3 else UNIT for part in found]
-    exact = all(weight == UNIT for weight in weights)
-    chosen = [
-        (choose_kernel(kernels, part[1], room)[0].name if part[0] == "auto" else part[0], part[1])
-        for part in found
-    ]
-    checked_parts(kernels, block, chosen)
-    if not weights_valid(weights, exact=exact):
-        raise ValueError(f"split: weights: must sum to {UNIT} or all be {UNIT}, got {weights}")
-    by_name = {kernel.name: kernel for kernel in kernels}
-    return [
-        _Part(*choose_kernel([by_name[name]], part), part, weight, exact)
-        for (name, part), weight in zip(chosen, weights, strict=True)
-    ]
-
 
 def encode_stream(
-    kernels: Sequence[Kernel],
-    shares: Sequence[np.ndarray],
+    kernels: Mapping[str, Kernel],
+    segments: Sequence[Sequence[Sequence[Part]]],
     columns: Sequence[np.ndarray],
-    bounds: np.ndarray,
-    *,
-    split: Split | FusedMatrix | None = None,
-    room: int | None = None,
 ) -> EngineStream:
     """Encode one engine's share, segment by segment, k tile by k tile.
 
     Args:
-        kernels: candidates for each block.
-        shares: per segment, int8 (K, columns of the segment, at least one).
-        columns: per segment, the output column of each.
-        bounds: int64 (k tiles + 1,), first row of each k tile, then K.
-        split: divides each block into parts, weighted or not; one part by default.
-        room: index words of a block beyond which other kernels are preferred.
+        kernels: formats by name, with the array's parameters.
+        segments: ``[segment][k tile]``, the parts of each block, at least one.
+        columns: per segment, the output column of each of its blocks' columns.
     """
     index: list[np.ndarray] = []
     values: list[np.ndarray] = []
     index_cuts, values_cuts, blocks, names, headers, tiles, cycles = [], [], [], [], [], [], []
     index_size = values_size = 0
-    k_tiles = len(bounds) - 1
-    for segment, share in enumerate(shares):
+    for number, segment in enumerate(segments):
         pending = np.empty(0, np.int8)
-        for k_tile in range(k_tiles):
-            block = share[bounds[k_tile] : bounds[k_tile + 1]]
-            place = int(bounds[k_tile]), columns[segment]
-            parts = _parts(kernels, block, place, split, room)
-            for number, part in enumerate(parts):
-                words, bytes_ = part.kernel.encode(part.block)
-                tile_end = number == len(parts) - 1
-                end = tile_end and k_tile == k_tiles - 1
+        for k_tile, parts in enumerate(segment):
+            for place, part in enumerate(parts):
+                kernel = kernels[part.kernel]
+                words, stored = kernel.encode(part.block)
+                tile_end = place == len(parts) - 1
+                end = tile_end and k_tile == len(segment) - 1
                 header = BlockHeader(
-                    kernel=part.kernel.code,
+                    kernel=kernel.code,
                     columns=part.block.shape[1],
                     depth=part.block.shape[0],
-                    first=k_tile == 0 and number == 0,
+                    first=k_tile == 0 and place == 0,
                     final=end,
                     tile_end=tile_end,
                     segment_end=end,
-                    job_end=end and segment == len(shares) - 1,
+                    job_end=end and number == len(segments) - 1,
                     exact=part.exact,
                     weight=part.weight,
                 )
                 index += [np.array([header.pack()], np.uint64), words]
                 index_size += 1 + len(words)
-                pending = np.concatenate([pending, bytes_])
-                whole = len(pending) if end else len(pending) // 8 * 8
-                padded = np.zeros(-(-whole // 8) * 8, np.int8)
+                pending = np.concatenate([pending, stored])
+                whole = len(pending) if end else len(pending) // _BYTES * _BYTES
+                padded = np.zeros(-(-whole // _BYTES) * _BYTES, np.int8)
                 padded[:whole] = pending[:whole]
                 values.append(padded.view("<u8").astype(np.uint64))
                 values_size += len(values[-1])
@@ -158,10 +119,10 @@ def encode_stream(
                 # The word that the part shares with the next one must be there for it as well.
                 values_cuts.append(values_size + (1 if len(pending) else 0))
                 blocks.append(part.block)
-                names.append(part.kernel.name)
+                names.append(part.kernel)
                 headers.append(header)
-                tiles.append(segment * k_tiles + k_tile)
-                cycles.append(part.cycles)
+                tiles.append(number * len(segment) + k_tile)
+                cycles.append(kernel.cycles(part.block != 0))
     return EngineStream(
         index=np.concatenate(index),
         values=np.concatenate(values),

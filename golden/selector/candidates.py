@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import BadInput
-from ..shape import KERNELS
-from .table import CLUSTERED, PerformanceTable, density_bin
+from ..formats import KERNELS, STORED
+from .table import PerformanceTable, density_bin
 
 __all__ = [
     "COUNT_BITS",
@@ -30,8 +30,8 @@ class Candidate:
     threshold: int = 0
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            known = ", ".join(KERNELS)
+        if self.kernel not in STORED:
+            known = ", ".join(STORED)
             raise BadInput(f"candidate: kernel: must be one of {known}, got {self.kernel!r}")
         if not 0 <= self.threshold <= 8:
             raise BadInput(f"candidate: threshold: must be 0 to 8, got {self.threshold}")
@@ -110,13 +110,13 @@ def describe_blocks(
     counts, errors = [], []
     for number, candidate in enumerate(candidates):
         kept = histogram[:, candidate.threshold + 1 :].sum(axis=1)
-        counts.append(stored[:, number] if candidate.kernel in CLUSTERED else kept)
+        counts.append(stored[:, number] if KERNELS[candidate.kernel].clustered else kept)
         errors.append(relative_error(histogram, candidate.threshold))
     count = np.stack(counts, axis=1)
     if count.size and count.max() >> COUNT_BITS:
         raise BadInput(f"selector: count: must be below 2**{COUNT_BITS}, got {count.max()}")
     return Blocks(
-        kernels=np.array([KERNELS.index(candidate.kernel) for candidate in candidates]),
+        kernels=np.array([KERNELS[candidate.kernel].number for candidate in candidates]),
         shape=shape,
         empty=histogram[:, 1:].sum(axis=1) == 0,
         count=count,

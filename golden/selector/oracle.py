@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..formats import KERNELS
-from ..shape import KERNELS as KERNEL_ORDER
 from ..shape import ArrayShape
 from .candidates import ERROR_MAX, Candidate
 from .selector import R_BITS, Choice, block_costs
@@ -62,7 +61,7 @@ def best_choices(
     cost = block_costs(alpha, beta, error, cycles, infeasible, empty)
     chosen = np.argmin(cost, axis=1)
     rows = np.arange(len(blocks))
-    kernels = np.array([KERNEL_ORDER.index(candidate.kernel) for candidate in candidates])
+    kernels = np.array([KERNELS[candidate.kernel].number for candidate in candidates])
     return Choice(
         candidate=chosen,
         kernel=kernels[chosen],

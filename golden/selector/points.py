@@ -12,16 +12,16 @@ partial sum. Toggles are not counted.
 """
 
 from fractions import Fraction
-from typing import Literal, Self
+from typing import Annotated, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ..formats import STORED
 
 __all__ = [
     "BINS",
-    "CLUSTERED",
     "DENSITIES",
-    "MEASURED",
     "EnergyWeights",
     "Part",
     "Point",
@@ -33,11 +33,12 @@ DENSITIES = (Fraction(0), *(Fraction(1, 1 << b) for b in range(6, -1, -1)))
 
 BINS = len(DENSITIES)
 
-MEASURED = ("dense", "bitmap", "runlength", "nm", "block")
-"""Kernels that a table may hold: those that a block can be encoded in beforehand."""
 
-CLUSTERED = frozenset({"block"})
-"""Kernels whose cycles follow the rows they store rather than the non-zeros."""
+def _stored(kernel: str) -> str:
+    """The name, if it is that of a kernel for stored weights."""
+    if kernel not in STORED:
+        raise ValueError(f"must be one of {', '.join(STORED)}")
+    return kernel
 
 
 class Part(BaseModel):
@@ -75,7 +76,7 @@ class Point(Part):
             all engines.
     """
 
-    kernel: Literal["dense", "bitmap", "runlength", "nm", "block"]
+    kernel: Annotated[str, AfterValidator(_stored)]
     depth: int = Field(ge=1, le=4096)
     columns: int = Field(ge=1, le=4096)
     step: int = Field(ge=0, lt=BINS)

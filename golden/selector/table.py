@@ -6,7 +6,7 @@ straight line through the measurements at its two ends, so that kernels whose cy
 their count (all but ``runlength``, drain aside) lose nothing to the bins.
 
 *Count* is what drives a kernel's cycles: the non-zeros of a block, but for the kernels of
-``CLUSTERED`` the rows that they store, zeros in occupied runs included.
+`golden.formats.Kernel.clustered` the rows that they store, zeros in occupied runs included.
 
 Fixed point, for the selector: a line is ``base + slope * count`` in 1/256 cycles, base signed
 with 32 bits, slope signed with 18. One 64-bit word of table memory per line:
@@ -17,7 +17,7 @@ with 32 bits, slope signed with 18. One 64-bit word of table memory per line:
 | 49:18 | base     | 1/256 cycles at count 0 of the line, two's complement         |
 | 50    | feasible | the kernel holds such blocks                                  |
 
-Address: bin in bits 2:0, kernel (its number in `golden.shape.KERNELS`) in bits 5:3, shape above.
+Address: bin in bits 2:0, kernel (`golden.formats.Kernel.number`) in bits 5:3, shape above.
 """
 
 import json
@@ -30,18 +30,16 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from ..errors import BadInput
-from ..shape import KERNELS
-from .points import BINS, CLUSTERED, DENSITIES, MEASURED, EnergyWeights, Part, Point, density_bin
+from ..formats import KERNELS
+from .points import BINS, DENSITIES, EnergyWeights, Part, Point, density_bin
 
 __all__ = [
     "BASE_BITS",
     "BINS",
     "BIN_BITS",
-    "CLUSTERED",
     "DENSITIES",
     "FRACTION_BITS",
     "KERNEL_BITS",
-    "MEASURED",
     "SLOPE_BITS",
     "EnergyWeights",
     "Line",
@@ -118,7 +116,7 @@ class PerformanceTable(Part):
 
     @cached_property
     def kernels(self) -> tuple[str, ...]:
-        """Kernels of the table, in the order of `golden.shape.KERNELS`."""
+        """Kernels of the table, in the order of `golden.formats.KERNELS`."""
         present = {point.kernel for point in self.points}
         return tuple(name for name in KERNELS if name in present)
 
@@ -153,7 +151,7 @@ class PerformanceTable(Part):
 
     def _count(self, point: Point) -> Fraction:
         """What drives the cycles of a block of a measurement."""
-        if point.kernel in CLUSTERED:
+        if KERNELS[point.kernel].clustered:
             return Fraction(point.events, point.blocks * self.engines)
         return point.depth * point.columns * DENSITIES[point.step]
 
@@ -187,7 +185,7 @@ class PerformanceTable(Part):
         words = np.zeros(64 << (len(self.shapes) - 1).bit_length(), np.uint64)
         for number, shape in enumerate(self.shapes):
             for kernel in self.kernels:
-                row = (number << KERNEL_BITS | KERNELS.index(kernel)) << BIN_BITS
+                row = (number << KERNEL_BITS | KERNELS[kernel].number) << BIN_BITS
                 for place in range(BINS):
                     words[row | place] = self.cost(kernel, place, shape).pack()
         return words

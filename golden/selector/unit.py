@@ -22,11 +22,12 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import BadInput
+from ..formats import KERNELS, STORED
 from ..shape import ArrayShape
 from .block_check import check_block
 from .candidates import COUNT_BITS, Blocks, Candidate, describe_blocks
 from .selector import R_BITS
-from .table import CLUSTERED, MEASURED, PerformanceTable
+from .table import PerformanceTable
 
 __all__ = [
     "WORD_ROWS_CHOICES",
@@ -41,11 +42,15 @@ __all__ = [
 WORD_ROWS_CHOICES = (8, 16, 32, 64)
 """Values that the unit may read per cycle."""
 
-_LISTS_ZEROS = ("dense", "nm")
 _OCTAVES = 8
 _MAGNITUDES = _OCTAVES + 1
 _CANDIDATES_MOST = 64
 _SHAPES_MOST = 64
+
+
+def _lists_zeros(kernel: str) -> bool:
+    """Whether zeros cost a kernel as much as non-zeros do, wherever they stand."""
+    return KERNELS[kernel].stores_zeros and not KERNELS[kernel].clustered
 
 
 def default_candidates(kernels: Sequence[str]) -> tuple[Candidate, ...]:
@@ -53,8 +58,8 @@ def default_candidates(kernels: Sequence[str]) -> tuple[Candidate, ...]:
 
     An empty block takes candidate 0, whatever it is, so that one must make empty blocks cheap.
     """
-    measured = [kernel for kernel in kernels if kernel in MEASURED]
-    return tuple(Candidate(kernel) for kernel in sorted(measured, key=_LISTS_ZEROS.__contains__))
+    measured = [kernel for kernel in kernels if kernel in STORED and KERNELS[kernel].counted]
+    return tuple(Candidate(kernel) for kernel in sorted(measured, key=_lists_zeros))
 
 
 def lossy_candidates(kernels: Sequence[str]) -> tuple[Candidate, ...]:
@@ -188,12 +193,12 @@ class UnitParameters:
         """Distinct thresholds of clustered candidates; none where a run is one row."""
         if self.block_rows == 1:
             return ()
-        return tuple(sorted({c.threshold for c in self.candidates if c.kernel in CLUSTERED}))
+        return tuple(sorted({c.threshold for c in self.candidates if KERNELS[c.kernel].clustered}))
 
     @cached_property
     def nm_thresholds(self) -> tuple[int, ...]:
         """Distinct thresholds of ``nm`` candidates."""
-        return tuple(sorted({c.threshold for c in self.candidates if c.kernel == "nm"}))
+        return tuple(sorted({c.threshold for c in self.candidates if KERNELS[c.kernel].selective}))
 
     @property
     def lossy(self) -> bool:
@@ -233,7 +238,7 @@ def raw_statistics_naive(
                 rows = range(start, min(start + p.block_rows, depth))
                 if any(abs(int(block[row, column])) >= least for row in rows):
                     stored[number] += len(rows)
-            if candidate.kernel == "nm":
+            if KERNELS[candidate.kernel].selective:
                 for start in range(0, depth, p.nm_m):
                     rows = range(start, min(start + p.nm_m, depth))
                     held = sum(abs(int(block[row, column])) >= least for row in rows)
@@ -266,7 +271,7 @@ def raw_statistics(
     thresholds = np.array([c.threshold for c in p.candidates])
     # A group is crowded at a threshold that its (N + 1)-th largest value reaches.
     groups = np.sort(padded.reshape(-1, p.nm_m), axis=-1)[:, p.nm_m - 1 - p.nm_n]
-    nm = np.array([c.kernel == "nm" for c in p.candidates])
+    nm = np.array([KERNELS[c.kernel].selective for c in p.candidates])
     return (
         np.bincount(lengths.reshape(-1), minlength=_MAGNITUDES).astype(np.int64),
         ((runs[..., None] > thresholds) * rows[:, None]).sum(axis=(0, 1), dtype=np.int64),

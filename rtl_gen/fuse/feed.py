@@ -4,9 +4,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.selector.table import BINS, CLUSTERED
+from golden.formats import KERNELS
+from golden.selector.table import BINS
 from golden.selector.unit import UnitParameters
-from golden.shape import KERNELS
 
 from .count import pick
 from .counter import counts_layout
@@ -77,12 +77,12 @@ class StatisticsFeed(wiring.Component):
         counts, crowded = [], []
         for candidate in p.candidates:
             t = candidate.threshold
-            clustered = candidate.kernel in CLUSTERED and p.clustered_thresholds
+            clustered = KERNELS[candidate.kernel].clustered and p.clustered_thresholds
             if clustered:
                 counts.append(block.stored[p.clustered_thresholds.index(t)])
             else:
                 counts.append(block.kept[p.thresholds.index(t)])
-            nm = candidate.kernel == "nm"
+            nm = KERNELS[candidate.kernel].selective
             crowded.append(block.crowded[p.nm_thresholds.index(t)] if nm else 0)
 
         # First stage: the candidate's count; second: its bin.
@@ -91,7 +91,7 @@ class StatisticsFeed(wiring.Component):
         with m.If(flow):
             m.d.sync += [
                 valid.eq(offers),
-                picked.kernel.eq(pick((KERNELS.index(c.kernel) for c in p.candidates), number)),
+                picked.kernel.eq(pick((KERNELS[c.kernel].number for c in p.candidates), number)),
                 picked.block_shape.eq(block.block_shape),
                 picked.count.eq(pick(counts, number)),
                 picked.error.eq(error),

@@ -6,8 +6,8 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.formats import KERNELS
 from golden.selector.unit import UnitParameters
-from golden.shape import KERNELS
 
 from .counter import BlockCounter, value_word
 from .feed import StatisticsFeed
@@ -72,7 +72,7 @@ class FuseUnit(wiring.Component):
             # Amaranth warns of parts never elaborated; of a unit that isn't, it warns already.
             part._MustUse__silence = True
         self._parameters = p
-        listed = "_".join(f"{KERNELS.index(c.kernel)}t{c.threshold}" for c in p.candidates)
+        listed = "_".join(f"{KERNELS[c.kernel].number}t{c.threshold}" for c in p.candidates)
         sizes = hashlib.sha256(repr(p.sizes).encode()).hexdigest()[:8]
         law = f"_s{shift}_g{gain}" if p.lossy else ""
         self.module_name = (

@@ -4,6 +4,7 @@ A decoder turns the index words of a block into occupied rows.  Everything behin
 queue, multipliers) is the same for every kernel.
 """
 
+from .band import BandDecoder
 from .base import BlockDecoder
 from .bitmap import BitmapDecoder
 from .block_runs import BlockRunsDecoder
@@ -20,5 +21,6 @@ DECODERS: dict[str, type[BlockDecoder]] = {
     "runlength": RunLengthDecoder,
     "nm": StructuredNMDecoder,
     "block": BlockRunsDecoder,
+    "band": BandDecoder,
     "raw": RawDecoder,
 }

@@ -9,7 +9,8 @@ from cocotbext.axi import AxiStreamFrame
 
 from golden.formats.block_header import BlockHeader
 from golden.operators.matmul import matmul
-from golden.program.plan import Plan, plan_matmul
+from golden.planner.product import plan_matmul
+from golden.program.plan import Plan
 
 from .host import BAD_HEADER, BAD_START, LONG_TILE, SETTINGS, WATCHDOG, Host
 from .stimulus import fitted, operands

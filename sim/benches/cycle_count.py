@@ -8,7 +8,7 @@ from cocotb.triggers import RisingEdge
 
 from golden.cycles.count import count_cycles
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from rtl_gen.top.registers import address_of
 
 from .host import SETTINGS, Host

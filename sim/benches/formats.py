@@ -13,7 +13,8 @@ import numpy as np
 from golden.formats import KERNELS
 from golden.formats.entries import entries_per_word
 from golden.operators.matmul import matmul
-from golden.program.plan import Plan, plan_matmul
+from golden.planner.product import plan_matmul
+from golden.program.plan import Plan
 
 from .host import SETTINGS, Host
 from .stimulus import Coverage, fitted

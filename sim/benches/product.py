@@ -7,7 +7,8 @@ import cocotb
 import numpy as np
 
 from golden.operators.matmul import matmul
-from golden.program.plan import Plan, plan_matmul
+from golden.planner.product import plan_matmul
+from golden.program.plan import Plan
 
 from .host import SETTINGS, Host
 from .stimulus import PATTERNS, SPARSITIES, Coverage, fitted, operands

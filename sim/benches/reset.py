@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 
 from .host import SETTINGS, Host
 from .stimulus import PATTERNS, fitted, operands

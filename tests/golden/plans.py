@@ -1,12 +1,16 @@
 """Matrices, arrays and decoders that the tests of the plan share."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from golden.formats import KERNELS
+from golden.formats import KERNELS, STORED
 from golden.formats.block_header import BlockHeader
-from golden.program.plan import Plan, plan_matmul
+from golden.planner.choose import PartChoice
+from golden.planner.product import plan_matmul
+from golden.planner.tile import WHOLE, Tile
+from golden.program.plan import Plan
 from golden.shape import ArrayShape
 
 BY_CODE = {kernel.code: kernel for kernel in KERNELS.values()}
@@ -28,9 +32,26 @@ SHAPES = {
 SIZES = [(1, 1, 1), (3, 7, 5), (17, 130, 19), (4, 64, 8), (70, 33, 131), (2, 200, 3)]
 
 
-ALL = replace(
-    BASE, kernels=("dense", "bitmap", "runlength", "nm", "block"), index_words=128, value_words=256
-)
+ALL = replace(BASE, kernels=STORED, index_words=128, value_words=256)
+
+
+class BlockByBlock:
+    """A chooser that asks a function of one block for its parts: kernel's name and int8 values."""
+
+    def __init__(self, shape: ArrayShape, split: Callable) -> None:
+        self._shape, self._split = shape, split
+
+    def choose(self, number, tile, blocks, room):
+        return [[self._choice(*part) for part in self._split(tile.part(mine))] for mine in blocks]
+
+    def _choice(self, name: str, block: np.ndarray) -> PartChoice:
+        kernel = KERNELS[name].configured(self._shape)
+        words, stored = kernel.encode(block)
+        columns = np.arange(block.shape[1])
+        cycles = kernel.cycles(block != 0)
+        return PartChoice(
+            name, Tile(block), columns, WHOLE, None, cycles, 1 + len(words), len(stored)
+        )
 
 
 def operands(

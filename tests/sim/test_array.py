@@ -10,7 +10,8 @@ from golden.cycles.count import CycleCount, count_cycles
 from golden.errors import CheckFailed
 from golden.formats import KERNELS
 from golden.operators.matmul import matmul
-from golden.program.plan import Plan, plan_matmul
+from golden.planner.product import plan_matmul
+from golden.program.plan import Plan
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.sim.opened import device_of

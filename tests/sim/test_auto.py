@@ -7,8 +7,8 @@ import pytest
 
 from golden.cycles.count import count_cycles
 from golden.operators.matmul import matmul
+from golden.planner.compete import compile_product
 from golden.planner.model_table import computed_table
-from golden.planner.product import compile_matmul
 from golden.selector.table import PerformanceTable
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
@@ -71,7 +71,7 @@ def test_every_competing_plan_is_exact_on_the_rtl(
     for size, weights in [*cases, ((3, 64, 32), beside)]:
         rows, depth, _ = size
         activations = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
-        compiled = compile_matmul(SHAPE, activations, weights, table, objective=objective)
+        compiled = compile_product(SHAPE, activations, weights, table, objective=objective)
         assert compiled.chosen in compiled.candidates
         for candidate in compiled.candidates:
             before = device.cycles

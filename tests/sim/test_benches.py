@@ -14,7 +14,7 @@ from flows import cli
 from flows.commands import simulate as command
 from flows.generate import MANIFEST, generate, simulation_sources
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.shape import KERNELS
 from rtl_gen.config import derive, load
 from sim.benches import BENCHES, Outcome, run_benches

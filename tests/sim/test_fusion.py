@@ -14,8 +14,9 @@ from golden.formats.block_header import BlockHeader
 from golden.numerics.combine import UNIT, round_accumulator
 from golden.operators.matmul import matmul
 from golden.planner.fused import FusedMatrix
+from golden.planner.product import plan_matmul
 from golden.planner.scales import mixed_scale
-from golden.program.plan import Plan, plan_matmul
+from golden.program.plan import Plan
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.sim.opened import device_of
@@ -61,7 +62,7 @@ def random_parts(
     owner = rng.integers(0, count, w.shape)
     parts = tuple(np.where(owner == number, w, 0).astype(np.int8) for number in range(count))
     weights = (UNIT,) * count if exact else random_weights(rng, count)
-    return FusedMatrix(parts, weights, tuple(rng.choice((*shape.kernels, "auto"), count)))
+    return FusedMatrix(parts, weights, tuple(rng.choice(np.array([*shape.kernels, None]), count)))
 
 
 def defined(a: np.ndarray, fused: FusedMatrix) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +102,7 @@ def test_random_mixed_products(device: ArrayDevice, rng: np.random.Generator):
         a = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
         if rng.random() < 0.4:
             a //= 32  # small sums tie more often
-        plan = plan_matmul(shape, a, fused.matrix, split=fused)
+        plan = plan_matmul(shape, a, fused.matrix, fused=fused)
         expected, acc = defined(a, fused)
         np.testing.assert_array_equal(fused.product(a), expected)
         case = f"A {a.shape}, W {fused.matrix.shape}, weights {fused.weights}, {fused.kernels}"
@@ -147,7 +148,7 @@ def test_exact_parts_and_single_parts_are_the_plain_product(
         fused = random_parts(rng, shape, depth, outputs, exact=True)
         a = rng.integers(-128, 128, (2 * shape.lanes + 1, depth)).astype(np.int8)
         w = fused.matrix
-        plan = plan_matmul(shape, a, w, split=fused if number % 2 else None)
+        plan = plan_matmul(shape, a, w, fused=fused if number % 2 else None)
         assert not any(stream.mixed for stream in plan.streams)
         assert_as_defined(device, a, plan, matmul(a, w), f"W {w.shape}, {fused.kernels}")
 
@@ -158,9 +159,9 @@ def test_minus_128_everywhere(device: ArrayDevice):
     w = np.full((a.shape[1], shape.engines + 1), -128, np.int8)
     owner = np.arange(len(w))[:, None] % 3 + np.zeros_like(w)
     parts = tuple(np.where(owner == number, w, 0).astype(np.int8) for number in range(3))
-    fused = FusedMatrix(parts, (1, UNIT - 2, 1), ("auto",) * 3)
+    fused = FusedMatrix(parts, (1, UNIT - 2, 1), (None,) * 3)
     for operand in (a, np.full_like(a, 127)):
-        plan = plan_matmul(shape, operand, w, split=fused)
+        plan = plan_matmul(shape, operand, w, fused=fused)
         assert_as_defined(device, operand, plan, defined(operand, fused)[0], "corner")
 
 
@@ -185,7 +186,7 @@ def test_real_weights_in_scales_of_their_own(device: ArrayDevice, rng: np.random
     assert len(mixed.parts) > 1
     fused = FusedMatrix.of(mixed)
     a = rng.integers(-127, 128, (shape.lanes, len(w))).astype(np.int8)
-    plan = plan_matmul(shape, a, fused.matrix, split=fused)
+    plan = plan_matmul(shape, a, fused.matrix, fused=fused)
     output = device.matmul(plan, a, limit=20_000)
     np.testing.assert_array_equal(output, fused.product(a))
     # S times the result is the real product of what was quantised, to half a unit of S.
@@ -219,7 +220,7 @@ def broken(plan: Plan, rng: np.random.Generator, how: str) -> Plan:
         index[starts[part]] = replace(header, **change(header)).pack()
     streams = [*plan.streams]
     streams[engine] = replace(stream, index=index)
-    return replace(plan, layout=replace(plan.layout, streams=streams))
+    return replace(plan, streams=streams)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +240,7 @@ def test_broken_weights_stop_the_array(device: ArrayDevice, how: str, rng: np.ra
     parts = np.where(np.arange(len(w))[:, None] % 2, w, 0).astype(np.int8)
     fused = FusedMatrix((parts, w - parts), (12345, UNIT - 12345), ("bitmap", "bitmap"))
     a = rng.integers(-128, 128, (2 * shape.lanes, len(w))).astype(np.int8)
-    plan = plan_matmul(shape, a, fused.matrix, split=fused)
+    plan = plan_matmul(shape, a, fused.matrix, fused=fused)
     with ArrayDevice(shape, Path(device._library._name)) as fresh:
         with pytest.raises(CheckFailed, match=r"0x10 \(fusion_weights\)"):
             fresh.matmul(broken(plan, rng, how), a, limit=500)

@@ -1,21 +1,22 @@
 """Blocks of several exact parts on the verilated array: the plain product, cycle for cycle."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
 from golden.cycles.count import count_cycles
-from golden.formats import KERNELS
+from golden.formats import KERNELS, STORED
 from golden.operators.matmul import matmul
-from golden.planner.choose import Part, Split
 from golden.planner.decompose import decompose
 from golden.planner.fused import FusedMatrix
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
+from tests.golden.plans import BlockByBlock
 from tests.sim.opened import device_of
 
-ALL = ("dense", "bitmap", "runlength", "nm", "block")
+ALL = STORED
 SHAPES = {
     "grouped": ArrayShape(
         lanes=4, engines=4, group=2, k_tile=64, columns=8, activation_tiles=2, index_words=64,
@@ -39,11 +40,11 @@ def masked(rng: np.random.Generator, depth: int, outputs: int) -> np.ndarray:
     return np.where(keep, w, 0).astype(np.int8)
 
 
-def random_split(rng: np.random.Generator, shape: ArrayShape) -> Split:
+def random_split(rng: np.random.Generator, shape: ArrayShape) -> Callable:
     """One to four parts with random places and kernels that can hold them."""
     kernels = [KERNELS[name].configured(shape) for name in shape.kernels]
 
-    def split(block: np.ndarray) -> list[Part]:
+    def split(block: np.ndarray) -> list[tuple[str, np.ndarray]]:
         owner = rng.integers(0, int(rng.integers(1, 5)), block.shape)
         parts = []
         for number in range(owner.max() + 1):
@@ -55,9 +56,13 @@ def random_split(rng: np.random.Generator, shape: ArrayShape) -> Split:
     return split
 
 
-def run(device: ArrayDevice, a: np.ndarray, w: np.ndarray, split: Split | FusedMatrix, **how):
+def run(device: ArrayDevice, a: np.ndarray, w: np.ndarray, split: Callable | FusedMatrix, **how):
     """One product on the RTL against the models; the numbers of parts of its blocks."""
-    plan = plan_matmul(device.shape, a, w, split=split, **how)
+    if isinstance(split, FusedMatrix):
+        plan = plan_matmul(device.shape, a, w, fused=split, **how)
+    else:
+        chooser = BlockByBlock(device.shape, split)
+        plan = plan_matmul(device.shape, a, w, chooser=chooser, **how)
     count = count_cycles(plan)
     before = device.cycles, device.events
     output = device.matmul(plan, a, limit=20_000)
@@ -98,7 +103,7 @@ def test_decomposition_as_the_strategy(device: ArrayDevice, rng: np.random.Gener
         w = masked(rng, depth, int(rng.integers(1, 2 * shape.n_tile)))
         a = rng.integers(-128, 128, (2 * shape.lanes + 1, depth)).astype(np.int8)
 
-        def split(block: np.ndarray, objective=objective) -> list[Part]:
+        def split(block: np.ndarray, objective=objective) -> list[tuple[str, np.ndarray]]:
             return [(p.kernel, p.block) for p in decompose(block, shape, objective=objective)]
 
         _, parts = run(device, a, w, split)
@@ -115,7 +120,7 @@ def test_a_decomposed_matrix(device: ArrayDevice, rng: np.random.Generator):
     a = rng.integers(-128, 128, (shape.lanes + 1, len(w))).astype(np.int8)
     owner = rng.integers(0, 3, w.shape)
     parts = tuple(np.where(owner == number, w, 0).astype(np.int8) for number in range(3))
-    fused = FusedMatrix(parts, (1 << 15,) * 3, ("auto", "bitmap", "dense"))
+    fused = FusedMatrix(parts, (1 << 15,) * 3, (None, "bitmap", "dense"))
     for k_split in (1, "auto"):
         run(device, a, fused.matrix, fused, k_split=k_split)
     np.testing.assert_array_equal(fused.product(a), matmul(a, w))

@@ -15,7 +15,7 @@ from golden.cycles.count import count_cycles
 from golden.formats import KERNELS
 from golden.operators.matmul import matmul
 from golden.planner.choose import Part, Split
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.shape import MAC_KINDS, ArrayShape, minimum_ring_words
 from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES

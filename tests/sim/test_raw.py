@@ -8,7 +8,7 @@ import pytest
 from golden.cycles.count import count_cycles
 from golden.formats import KERNELS
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.sim.opened import opened_device

@@ -8,7 +8,7 @@ import pytest
 from flows.build import open_device
 from golden.cycles.count import count_cycles
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.selector.selector import Registers, Selector
 from golden.selector.unit import describe_raw
 from rtl_gen.config import Derived, derive, parse

@@ -9,7 +9,7 @@ from flows.files import write_json
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.formats import KERNELS
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.selector.candidates import Candidate, describe_blocks
 from golden.selector.oracle import best_choices, exact_costs
 from golden.selector.selector import Selector

@@ -10,7 +10,7 @@ from flows.bench.sparsity import masked_weights, sparse_config
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
 from golden.cycles.count import count_cycles
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 
 SHAPE = sparse_config(8, 128, ("dense", "bitmap", "raw")).shape
 

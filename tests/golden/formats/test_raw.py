@@ -1,12 +1,14 @@
 """The raw format byte by byte, and its place among the others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from golden.errors import BadInput
 from golden.formats import KERNELS
 from golden.planner.choose import built_kernels
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 
 SHAPE = ArrayShape(
@@ -26,7 +28,7 @@ def test_words_are_the_bytes_of_each_column(depth: int, rng: np.random.Generator
             for row in range(low, min(low + 8, depth)):
                 word |= (int(block[row, column]) & 0xFF) << 8 * (row - low)
             expected.append(word)
-    index, values = KERNELS["raw"].encode(block)
+    index, values = KERNELS["raw"]().encode(block)
     assert index.dtype == np.uint64
     assert index.tolist() == expected
     assert len(values) == 0
@@ -36,10 +38,10 @@ def test_same_events_as_bitmap_where_columns_end_in_their_last_word(rng: np.rand
     block = rng.integers(-128, 128, (64, 40)).astype(np.int8)
     block[rng.random(block.shape) < 0.5] = 0
     block[-1] = 1
-    raw, bitmap = (KERNELS[name].column_cycles(block != 0) for name in ("raw", "bitmap"))
+    raw, bitmap = (KERNELS[name]().column_cycles(block != 0) for name in ("raw", "bitmap"))
     assert (raw == bitmap).all()
     # The decoder's port, a word per cycle, binds where words hold less than one event.
-    assert len(KERNELS["raw"].steps(block).events) == 8 * 40
+    assert len(KERNELS["raw"]().steps(block).events) == 8 * 40
 
 
 def test_auto_never_takes_it(rng: np.random.Generator):
@@ -48,6 +50,14 @@ def test_auto_never_takes_it(rng: np.random.Generator):
     activations = np.ones((8, 70), np.int8)
     assert "raw" not in plan_matmul(SHAPE, activations, weights).kernel_blocks
     assert plan_matmul(SHAPE, activations, weights, "raw").kernel == "raw"
+
+
+def test_an_array_of_run_time_kernels_alone_says_so(rng: np.random.Generator):
+    shape = replace(SHAPE, kernels=("raw",))
+    weights, activations = np.eye(9, dtype=np.int8), np.ones((2, 9), np.int8)
+    with pytest.raises(BadInput, match=r"one this array has \(raw\): auto chooses"):
+        plan_matmul(shape, activations, weights)
+    assert plan_matmul(shape, activations, weights, "raw").kernel == "raw"
 
 
 def test_the_index_ring_must_hold_a_column():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from golden.planner.anneal import anneal_columns
-from golden.planner.balance import assign_columns
+from golden.planner.anneal import balance_columns
+from golden.planner.distribute import assign_columns
 
 
 def energy(costs: np.ndarray, segment: list[np.ndarray]) -> float:
@@ -22,7 +22,7 @@ def test_the_same_columns_with_fewer_squares(
 ):
     costs = rng.integers(1, 200, (k_tiles, columns))
     start = assign_columns(costs.sum(axis=0), engines, segments)
-    end = anneal_columns(costs, start, seed=3)
+    end = balance_columns(costs, start, seed=3)
     for before, after in zip(start, end, strict=True):
         assert [len(part) for part in before] == [len(part) for part in after]
         assert all((np.diff(part) > 0).all() for part in after)
@@ -33,7 +33,7 @@ def test_the_same_columns_with_fewer_squares(
 def test_tiles_are_evened_out(rng: np.random.Generator):
     costs = rng.binomial(256, 0.5, (4, 256))
     start = assign_columns(costs.sum(axis=0), 16, 1)
-    end = anneal_columns(costs, start)
+    end = balance_columns(costs, start)
     assert energy(costs, end[0]) < 0.1 * energy(costs, start[0])
 
     def slowest(segment: list[np.ndarray]) -> int:
@@ -46,7 +46,7 @@ def test_one_seed_one_result(rng: np.random.Generator):
     costs = rng.integers(1, 200, (2, 120))
     kept = costs.copy()
     start = assign_columns(costs.sum(axis=0), 8, 2)
-    runs = [anneal_columns(costs, start, seed=s) for s in (5, 5, 6)]
+    runs = [balance_columns(costs, start, seed=s) for s in (5, 5, 6)]
     flat = [[part.tolist() for segment in run for part in segment] for run in runs]
     assert flat[0] == flat[1]
     assert flat[0] != flat[2]
@@ -57,7 +57,7 @@ def test_one_seed_one_result(rng: np.random.Generator):
 def test_nothing_to_swap(columns: int, engines: int):
     costs = np.arange(2 * columns).reshape(2, columns)
     start = assign_columns(costs.sum(axis=0), engines, 1)
-    end = anneal_columns(costs, start)
+    end = balance_columns(costs, start)
     assert sorted(np.concatenate(end[0]).tolist()) == list(range(columns))
     assert [len(part) for part in end[0]] == [len(part) for part in start[0]]
 
@@ -65,5 +65,5 @@ def test_nothing_to_swap(columns: int, engines: int):
 def test_no_moves_change_nothing(rng: np.random.Generator):
     costs = rng.integers(1, 200, (2, 40))
     start = assign_columns(costs.sum(axis=0), 4, 1)
-    end = anneal_columns(costs, start, moves=0)
+    end = balance_columns(costs, start, moves=0)
     assert [part.tolist() for part in end[0]] == [part.tolist() for part in start[0]]

@@ -12,8 +12,9 @@ from golden.operators.matmul import matmul, matmul_naive
 from golden.planner.choose import Split
 from golden.planner.decompose import decompose
 from golden.planner.fused import FusedMatrix
+from golden.planner.product import plan_matmul
 from golden.planner.scales import quantise_parts
-from golden.program.plan import Plan, plan_matmul
+from golden.program.plan import Plan
 from golden.shape import ArrayShape
 
 ALL = ("dense", "bitmap", "runlength", "nm", "block")
@@ -30,7 +31,7 @@ def random_fused(
     w[rng.random(w.shape) < 0.6] = 0
     owner = rng.integers(0, len(weights), w.shape)
     parts = tuple(np.where(owner == i, w, 0).astype(np.int8) for i in range(len(weights)))
-    return FusedMatrix(parts, weights, ("auto",) * len(weights))
+    return FusedMatrix(parts, weights, (None,) * len(weights))
 
 
 def played(plan: Plan, a: np.ndarray) -> np.ndarray:
@@ -59,7 +60,7 @@ def test_product_and_plan_are_the_definition(weights: tuple[int, ...], rng: np.r
         partials = np.stack([matmul_naive(a, part) for part in fused.parts])
         expected = combine_naive(partials, fused.weights)
         np.testing.assert_array_equal(fused.product(a), expected)
-        plan = plan_matmul(SHAPE, a, fused.matrix, split=fused)
+        plan = plan_matmul(SHAPE, a, fused.matrix, fused=fused)
         np.testing.assert_array_equal(played(plan, a), expected)
         for stream in plan.streams:
             for tile in set(stream.tiles.tolist()):
@@ -108,11 +109,11 @@ def test_bad_parts_and_weights():
     for parts, weights, kernels, message in (
         ((), (), (), "must have a weight and a kernel each"),
         ((one,), (UNIT,), (), "must have a weight and a kernel each"),
-        ((one, none[:1]), (1, UNIT - 1), ("auto", "auto"), "of one shape"),
-        ((one.astype(int),), (UNIT,), ("auto",), "int8"),
-        ((one, one), (1, UNIT - 1), ("auto", "auto"), "disjoint"),
-        ((one, none), (1, UNIT), ("auto", "auto"), "must sum to 32768"),
-        ((one, none), (-1, UNIT + 1), ("auto", "auto"), "must sum to 32768"),
+        ((one, none[:1]), (1, UNIT - 1), (None, None), "of one shape"),
+        ((one.astype(int),), (UNIT,), (None,), "int8"),
+        ((one, one), (1, UNIT - 1), (None, None), "disjoint"),
+        ((one, none), (1, UNIT), (None, None), "must sum to 32768"),
+        ((one, none), (-1, UNIT + 1), (None, None), "must sum to 32768"),
     ):
         with pytest.raises(BadInput, match=message):
             FusedMatrix(parts, weights, kernels)
@@ -122,11 +123,11 @@ def test_where_weighted_parts_cannot_be(rng: np.random.Generator):
     fused = random_fused(rng, 40, 3, (30000, 2768))
     a = rng.integers(-128, 128, (3, 40)).astype(np.int8)
     with pytest.raises(BadInput, match="fusion: must be true for parts with weights"):
-        plan_matmul(replace(SHAPE, fusion=False), a, fused.matrix, split=fused)
+        plan_matmul(replace(SHAPE, fusion=False), a, fused.matrix, fused=fused)
     with pytest.raises(BadInput, match="k_split: must be 1 where parts have weights, got 2"):
-        plan_matmul(SHAPE, a, fused.matrix, split=fused, k_split=2)
-    plan = plan_matmul(SHAPE, a, fused.matrix, split=fused, k_split="auto")
-    assert plan.layout.k_split == 1
+        plan_matmul(SHAPE, a, fused.matrix, fused=fused, k_split=2)
+    plan = plan_matmul(SHAPE, a, fused.matrix, fused=fused, k_split="auto")
+    assert plan.k_split == 1
     # Exact parts may be cut further, and need no fusion.
     exact = FusedMatrix(fused.parts, (UNIT, UNIT), fused.kernels)
     for shape in (SHAPE, replace(SHAPE, fusion=False)):
@@ -149,7 +150,7 @@ def test_weights_that_a_strategy_gets_wrong():
 def test_fusion_costs_no_cycle_but_the_longer_drain(rng: np.random.Generator):
     fused = random_fused(rng, 70, 9, (12345, UNIT - 12345))
     a = rng.integers(-128, 128, (11, 70)).astype(np.int8)
-    plan = plan_matmul(SHAPE, a, fused.matrix, split=fused)
+    plan = plan_matmul(SHAPE, a, fused.matrix, fused=fused)
     plain = replace(plan, shape=replace(SHAPE, fusion=False))
     longer = (DRAIN_LATENCY[True] - DRAIN_LATENCY[False]) * len(plan.jobs)
     assert count_cycles(plan).cycles == count_cycles(plain).cycles + longer

@@ -8,11 +8,12 @@ import pytest
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.formats import KERNELS
-from golden.planner.block_selector import exact_cost
-from golden.planner.choose import Part
 from golden.planner.grouping import Grouping, bisect_columns
-from golden.program.plan import Plan, plan_matmul
-from tests.golden.plans import ALL, check_streams, mixed_weights, operands
+from golden.planner.operand import SentRows
+from golden.planner.prices import part_price
+from golden.planner.product import plan_matmul
+from golden.program.plan import Plan
+from tests.golden.plans import ALL, BlockByBlock, check_streams, mixed_weights, operands
 
 SHAPE = replace(ALL, k_tile=256, columns=32, index_words=512, value_words=1024, block_rows=8)
 
@@ -26,10 +27,14 @@ def patchwork(rng: np.random.Generator) -> np.ndarray:
     return np.where(keep, rng.choice([-128, -1, 1, 127], keep.shape), 0).astype(np.int8)
 
 
-def cheapest(block: np.ndarray) -> list[Part]:
+def sent(weights: np.ndarray) -> SentRows:
+    return SentRows(np.arange(len(weights)), weights)
+
+
+def cheapest(block: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """The block whole, in the kernel of the fewest cycles and bytes together."""
     kernels = [KERNELS[name].configured(SHAPE) for name in SHAPE.kernels]
-    costs = [exact_cost(kernel, block) for kernel in kernels if kernel.accepts(block)]
+    costs = [part_price(kernel, block) for kernel in kernels if kernel.accepts(block)]
     names = [kernel.name for kernel in kernels if kernel.accepts(block)]
     totals = [cost.cycles + cost.bytes for cost in costs]
     return [(names[totals.index(min(totals))], block)]
@@ -68,14 +73,14 @@ def test_bisection_balances_load_not_number():
 
 def test_tiles_end_where_the_structure_does(rng):
     weights = patchwork(rng)
-    bounds = Grouping(SHAPE, 1.0).bounds(weights)
+    bounds = Grouping(SHAPE, 1.0).bounds(sent(weights))
     assert bounds.tolist() == [0, 192, 384]
 
 
 def test_bounds_are_a_partition_within_the_tile(rng):
     for depth in (1, 63, 64, 65, 257, 700):
         weights = mixed_weights(rng, depth, 9)
-        bounds = Grouping(SHAPE, 0.5).bounds(weights)
+        bounds = Grouping(SHAPE, 0.5).bounds(sent(weights))
         assert bounds[0] == 0
         assert bounds[-1] == depth
         assert np.diff(bounds).min() > 0
@@ -85,9 +90,11 @@ def test_bounds_are_a_partition_within_the_tile(rng):
 def test_grouped_columns_take_fewer_bytes(rng):
     weights = patchwork(rng)
     activations = np.ones((32, len(weights)), np.int8)
-    dealt = plan_matmul(SHAPE, activations, weights, split=cheapest)
+    dealt = plan_matmul(SHAPE, activations, weights, chooser=BlockByBlock(SHAPE, cheapest))
     grouping = Grouping(SHAPE, 1.0)
-    grouped = plan_matmul(SHAPE, activations, weights, split=cheapest, grouping=grouping)
+    grouped = plan_matmul(
+        SHAPE, activations, weights, chooser=BlockByBlock(SHAPE, cheapest), grouping=grouping
+    )
     assert grouped.weight_bytes < 0.95 * dealt.weight_bytes
     assert set(grouped.kernel_blocks) == {"block", "bitmap"}
     # Columns of one structure leave less to balance with, but less than the bytes they save.

@@ -8,7 +8,7 @@ import pytest
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from tests.golden.plans import ALL, BASE, check_streams, operands, results_of
 
 
@@ -30,9 +30,9 @@ def test_annealing_is_never_worse_than_its_start(rng: np.random.Generator):
         a, w = operands(rng, (9, 512, int(rng.integers(24, 32))), zero=0.1)
         w[(np.arange(512) // 64)[:, None] != rng.integers(0, 8, w.shape[1])] = 0
         start, end = (plan_matmul(shape, a, w, balance=b) for b in ("lpt", "anneal"))
-        assert start.layout.predicted_start == start.layout.predicted
-        assert end.layout.predicted_start >= end.layout.predicted
-        assert end.layout.predicted <= start.layout.predicted
+        assert start.predicted_start == start.predicted
+        assert end.predicted_start >= end.predicted
+        assert end.predicted <= start.predicted
         gains.append(1 - count_cycles(end).cycles / count_cycles(start).cycles)
     assert max(gains) > 0.02
     # The prediction leaves latencies out, which are some per cent of so short a product.
@@ -50,7 +50,7 @@ def test_parts_keep_engines_busy_where_columns_are_few(rng: np.random.Generator)
     assert cycles["auto"] <= 1.03 * cycles[4]  # latencies are not predicted
     # Enough columns: one part, whatever is allowed.
     _, many = operands(rng, (64, 256, 200), zero=0.5)
-    assert plan_matmul(shape, a, many, k_split="auto").layout.k_split == 1
+    assert plan_matmul(shape, a, many, k_split="auto").k_split == 1
 
 
 @pytest.mark.parametrize("k_split", [0, 3, 8, -2, True, 2.0, "two", None])

@@ -7,11 +7,19 @@ import pytest
 
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
-from golden.formats import KERNELS
+from golden.formats import KERNELS, STORED
 from golden.operators.matmul import matmul
-from golden.program.plan import plan_matmul
+from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
-from tests.golden.plans import ALL, BASE, check_streams, mixed_weights, operands, results_of
+from tests.golden.plans import (
+    ALL,
+    BASE,
+    BlockByBlock,
+    check_streams,
+    mixed_weights,
+    operands,
+    results_of,
+)
 
 
 def test_auto_takes_the_cheapest(rng: np.random.Generator):
@@ -91,7 +99,7 @@ def test_random_configurations_matrices_and_kernels(rng: np.random.Generator):
         a = rng.choice([-128, 127, 0, 3], (rows, depth)).astype(np.int8)
         a[:, rng.random(depth) < 0.2] = 0
         w = mixed_weights(rng, depth, outputs)
-        kernel = str(rng.choice(["auto", "auto", "dense", "bitmap", "runlength", "block"]))
+        kernel = str(rng.choice(["auto", "auto", *(name for name in STORED if name != "nm")]))
         divisors = [s for s in (1, 2, 4, 8) if shape.engines % s == 0]
         k_split = "auto" if rng.random() < 0.3 else int(rng.choice(divisors))
         by_activation = bool(rng.random() < 0.3)
@@ -119,9 +127,9 @@ def test_random_configurations_matrices_and_kernels(rng: np.random.Generator):
         assert count.cycles >= busiest * plan.m_tiles, case
         # The prediction leaves latencies out: a few cycles for each tile.
         tiles = plan.m_tiles * plan.segments * plan.k_tiles
-        assert plan.layout.predicted <= count.cycles + 4 * tiles, case
+        assert plan.predicted <= count.cycles + 4 * tiles, case
         hit["mixed"] += plan.kernel == "mixed"
-        hit["parts"] += plan.layout.k_split > 1
+        hit["parts"] += plan.k_split > 1
         hit["short first tile"] += plan.k_tiles > 1 and plan.bounds[1] < shape.k_tile
         hit["dropped"] += plan.depth < depth
         hit["replay"] += plan.replay
@@ -133,7 +141,7 @@ def test_random_configurations_matrices_and_kernels(rng: np.random.Generator):
 def test_a_tile_may_have_several_parts(k_split: int, rng: np.random.Generator):
     def split(block: np.ndarray) -> list[tuple[str, np.ndarray]]:
         which = rng.integers(0, 3, block.shape)
-        names = rng.choice(["bitmap", "runlength", "block"], rng.integers(1, 4))
+        names = rng.choice(["bitmap", "runlength", "block", "band"], rng.integers(1, 4))
         parts = [np.where(which == n, block, 0).astype(np.int8) for n in range(len(names))]
         parts[0] += np.where(which >= len(names), block, 0).astype(np.int8)
         return list(zip(map(str, names), parts, strict=True))
@@ -142,7 +150,9 @@ def test_a_tile_may_have_several_parts(k_split: int, rng: np.random.Generator):
         rows, depth, outputs = (int(rng.integers(1, high)) for high in (12, 200, 20))
         a = rng.integers(-128, 128, (rows, depth)).astype(np.int8)
         w = mixed_weights(rng, depth, outputs)
-        plan = plan_matmul(ALL, a, w, split=split, k_split=k_split, balance="lpt")
+        plan = plan_matmul(
+            ALL, a, w, chooser=BlockByBlock(ALL, split), k_split=k_split, balance="lpt"
+        )
         check_streams(plan, w)
         result = [plan.collect(job, results_of(plan, a, job, rng)) for job in plan.jobs]
         np.testing.assert_array_equal(np.concatenate(result), matmul(a, w))
@@ -152,21 +162,3 @@ def test_a_tile_may_have_several_parts(k_split: int, rng: np.random.Generator):
             words = ALL.words_per_beat
             sizes = [-(-len(d) // words) for s in streams for d in (s.index, s.values)]
             assert np.bincount(target, minlength=2 * ALL.group).tolist() == sizes
-
-
-def test_parts_that_do_not_make_up_the_block_are_refused(rng: np.random.Generator):
-    a, w = operands(rng, (2, 32, 4), zero=0.2)
-    for wrong, error in (
-        (lambda block: [], "at least one part"),
-        (lambda block: [("bitmap", block), ("bitmap", block)], "disjoint"),
-        (lambda block: [("bitmap", block * 0)], "sum to the block"),
-        (lambda block: [("bitmap", block[:1])], "of shape"),
-        (lambda block: [("bitmap", block.astype(np.int16))], "int8"),
-    ):
-        with pytest.raises(ValueError, match=error):
-            plan_matmul(BASE, a, w, split=wrong)
-    with pytest.raises(BadInput, match=r"split: kernel: must be one of dense, bitmap, got 'nm'"):
-        plan_matmul(BASE, a, w, split=lambda block: [("nm", block)])
-    full = np.ones((32, 4), np.int8)
-    with pytest.raises(BadInput, match="kernel: nm must be able to hold the weights"):
-        plan_matmul(ALL, a, full, split=lambda block: [("nm", block)])

@@ -7,7 +7,8 @@ import pytest
 
 from golden.cycles.count import count_cycles
 from golden.operators.matmul import matmul
-from golden.program.plan import MAX_REPLAYS, plan_matmul
+from golden.planner.product import plan_matmul
+from golden.program.plan import MAX_REPLAYS
 from golden.shape import minimum_ring_words
 from tests.golden.plans import BASE, SHAPES, check_streams, operands, plans, results_of
 
@@ -165,7 +166,7 @@ def test_short_segments_replay_without_running_dry():
 def test_the_least_rings_hold_any_weights(data_bits: int, k_tile: int, rng: np.random.Generator):
     index_words, value_words = (
         1 << (words - 1).bit_length()
-        for words in minimum_ring_words(k_tile, data_bits, BASE.kernels)
+        for words in minimum_ring_words(k_tile, data_bits, BASE.kernels, BASE)
     )
     shape = replace(
         BASE, data_bits=data_bits, k_tile=k_tile, index_words=index_words, value_words=value_words

@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from golden.planner.balance import assign_columns, cut_rows, makespan
+from golden.planner.distribute import assign_columns, cut_rows
+from golden.planner.makespan import makespan
 
 
 def costs_of(rng: np.random.Generator, columns: int, style: str) -> np.ndarray:

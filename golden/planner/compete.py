@@ -1,0 +1,332 @@
+"""Plan of an exact product with the selector's kernels: several plans compete.
+
+The selector's, bit for bit what the hardware would choose, with bytes that only break ties; the
+same with near ties decided by exact prices; for `product` also with bytes that weigh as much as
+cycles; each single kernel that could be as good; and the selector's on grouped columns
+(`golden.planner.grouping`), with the price of a byte at which one per cent of cycles and one of
+bytes are worth the same.  Cycles are counted by the cycle model, at most `COUNTED_TILES` tiles of
+tokens of them.
+
+| objective | plan taken                                                                      |
+|-----------|---------------------------------------------------------------------------------|
+| `cycles`  | least cycles x bytes of the plans within `TOLERANCE` of the least cycles        |
+| `product` | least cycles x bytes of all plans                                               |
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import numpy as np
+
+from ..cycles.count import CycleCount, count_cycles
+from ..errors import BadInput
+from ..formats import KERNELS
+from ..program.plan import Plan
+from ..selector.table import PerformanceTable
+from ..shape import ArrayShape
+from .block_selector import CYCLES_FIRST, CYCLES_TIMES_BYTES, BlockSelector
+from .choose import built_kernels
+from .fused import FusedMatrix
+from .grouping import Grouping
+from .operand import Operand
+from .prices import HEADER_CYCLES
+from .product import operand_of, plan_matmul
+from .tile import Tile
+
+__all__ = [
+    "COUNTED_TILES",
+    "OBJECTIVES",
+    "TOLERANCE",
+    "Candidate",
+    "Compiled",
+    "compile_product",
+    "decoder_cycles",
+    "oracle_cycles",
+    "predicted_cycles",
+    "table_choice_cycles",
+]
+
+COUNTED_TILES = 16
+"""Tiles of tokens that competing plans are counted over; further ones repeat the last."""
+OBJECTIVES = ("cycles", "product")
+TOLERANCE = Fraction(1, 100)
+"""More cycles than the quickest plan's that ``cycles`` gives for fewer bytes."""
+
+_LEAST_COLUMNS = 2  # per engine, from which there is something to group
+
+_WAYS = {
+    "cycles": {
+        "selector": (CYCLES_FIRST, False),
+        "selector, near ties by exact price": (CYCLES_FIRST, True),
+    },
+    "product": {
+        "selector": (CYCLES_FIRST, False),
+        "selector, near ties by exact price": (CYCLES_FIRST, True),
+        "selector, bytes as cycles": (CYCLES_TIMES_BYTES, True),
+    },
+}
+"""Price of a byte, and whether exact prices decide near ties."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One plan that competed; cycles of at most `COUNTED_TILES` tiles of tokens."""
+
+    name: str
+    plan: Plan = field(repr=False)
+    cycles: int
+    bytes: int
+
+    @property
+    def product(self) -> int:
+        """Cycles times bytes."""
+        return self.cycles * self.bytes
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The plan that was taken, and what it was chosen from.
+
+    Attributes:
+        chosen: the plan.
+        candidates: all plans, the chosen one among them.
+        objective: a name of `OBJECTIVES`.
+        table: where the selector's figures come from; None where nothing competed.
+    """
+
+    chosen: Candidate
+    candidates: tuple[Candidate, ...]
+    objective: str
+    table: PerformanceTable | None = field(repr=False)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan."""
+        return self.chosen.plan
+
+    def report(self) -> dict:
+        """Report fields; none where nothing competed.
+
+        Decoder cycles are of one tile of tokens, summed over the engines.
+        """
+        if self.table is None:
+            return {}
+        plan = self.plan
+        blocks = sum(len(set(stream.tiles.tolist())) for stream in plan.streams)
+        parts = sum(len(stream.blocks) for stream in plan.streams)
+        return {
+            "objective": self.objective,
+            "table": self.table.source,
+            "table_config_hash": self.table.config_hash,
+            "chosen": self.chosen.name,
+            "candidates": [
+                {"plan": c.name, "cycles": c.cycles, "weight_bytes": c.bytes}
+                for c in self.candidates
+            ],
+            "candidate_tokens": min(plan.rows, COUNTED_TILES * plan.shape.lanes),
+            "blocks": blocks,
+            "parts": parts,
+            "decoder_cycles_predicted": predicted_cycles(self.table, plan),
+            "decoder_cycles": decoder_cycles(plan),
+            "decoder_cycles_table": table_choice_cycles(self.table, plan),
+            "decoder_cycles_oracle": oracle_cycles(plan),
+        }
+
+
+def decoder_cycles(plan: Plan) -> int:
+    """Decoder cycles of a plan's parts and their headers, one tile of tokens, all engines."""
+    return sum(
+        int(stream.cycles.sum()) + HEADER_CYCLES * len(stream.blocks) for stream in plan.streams
+    )
+
+
+def _side_by_side(blocks: Sequence[np.ndarray]) -> Iterator[tuple[Tile, list[np.ndarray]]]:
+    """Blocks of equal depth in one tile, and the columns of each."""
+    for depth in sorted({len(block) for block in blocks}):
+        mine = [block for block in blocks if len(block) == depth]
+        ends = np.cumsum([block.shape[1] for block in mine])
+        places = [
+            np.arange(end - block.shape[1], end) for block, end in zip(mine, ends, strict=True)
+        ]
+        yield Tile(np.concatenate(mine, axis=1)), places
+
+
+def predicted_cycles(table: PerformanceTable, plan: Plan) -> int:
+    """What the table foretells for the parts of a plan, one tile of tokens, all engines."""
+    total = 0.0
+    for name in plan.kernel_blocks:
+        if name not in table.kernels:
+            continue
+        asked = BlockSelector(plan.shape, table, Fraction(0), kernels=(name,), split_blocks=False)
+        mine = [
+            block
+            for stream in plan.streams
+            for block, kernel in zip(stream.blocks, stream.kernels, strict=True)
+            if kernel == name and block.any()
+        ]
+        total += sum(
+            float(asked.foretold(tile, places).sum()) for tile, places in _side_by_side(mine)
+        )
+    return round(total)
+
+
+def _whole_blocks(plan: Plan) -> list[np.ndarray]:
+    """The blocks of a plan, their parts put together."""
+    found = []
+    for stream in plan.streams:
+        for tile in np.unique(stream.tiles):
+            parts = [b for b, t in zip(stream.blocks, stream.tiles, strict=True) if t == tile]
+            found.append(np.bitwise_or.reduce(parts))
+    return found
+
+
+def oracle_cycles(plan: Plan) -> int:
+    """Decoder cycles of a plan's blocks, each whole in the kernel that is exactly the quickest."""
+    formats = built_kernels(plan.shape, "auto")
+    return HEADER_CYCLES * len(_whole_blocks(plan)) + sum(
+        min(kernel.cycles(block != 0) for kernel in formats if kernel.accepts(block))
+        for block in _whole_blocks(plan)
+    )
+
+
+def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
+    """Decoder cycles of a plan's blocks in what the table alone chooses, as the hardware would."""
+    selector = BlockSelector(plan.shape, table, CYCLES_FIRST)
+    total = 0
+    for tile, places in _side_by_side(_whole_blocks(plan)):
+        for parts in selector.choose(0, tile, places):
+            for choice in parts:
+                kernel = KERNELS[choice.kernel].configured(plan.shape)
+                total += HEADER_CYCLES + kernel.cycles(choice.part().block != 0)
+    return total
+
+
+def _count(plan: Plan) -> CycleCount:
+    most = COUNTED_TILES * plan.shape.lanes
+    return count_cycles(replace(plan, rows=most) if plan.rows > most else plan)
+
+
+def _single_bound(operand: Operand, name: str, tiles: int) -> float:
+    """Cycles below which a kernel can't be: its event slots over all engines."""
+    shape = operand.shape
+    needed = operand.weights[operand.weights.any(axis=1)]
+    kernel = KERNELS[name].configured(shape)
+    slots = 0
+    for low in range(0, len(needed), shape.k_tile):
+        figures = kernel.figures(needed[low : low + shape.k_tile] != 0)
+        if not figures.held.all():
+            return float("inf")
+        slots += int(figures.slots.sum())
+    return slots * tiles / shape.engines
+
+
+def compile_product(
+    shape: ArrayShape,
+    activations: np.ndarray,
+    weights: np.ndarray,
+    table: Callable[[], PerformanceTable],
+    kernel: str = "auto",
+    *,
+    objective: str = "cycles",
+    k_split: int | str = 1,
+    balance: str = "anneal",
+    seed: int = 0,
+    fused: FusedMatrix | None = None,
+    drop_activation_rows: bool = False,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Compiled:
+    """Plan O = A @ W: the one way of weights to the words that an array is sent.
+
+    Args:
+        shape: the array.
+        activations: int8 (M, K).
+        weights: int8 (K, N).
+        table: gives the performance table of the array, asked for where kernels compete.
+        kernel: name of a kernel of the array for all blocks, or ``auto``: those that the selector
+            takes for each block.
+        objective: what ``auto`` is for, see the module.
+        k_split, balance, seed, fused, drop_activation_rows: as for
+            `golden.planner.product.plan_matmul`; with ``fused`` nothing competes.
+        progress: called with (what, done, total).
+
+    Raises:
+        BadInput: as `golden.planner.product.plan_matmul`; an unknown objective; a table without
+            the array's kernels.
+    """
+    if objective not in OBJECTIVES:
+        raise BadInput(f"objective: must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
+    operand = operand_of(shape, activations, weights, drop_activation_rows=drop_activation_rows)
+
+    def planned(
+        name: str,
+        kernel: str,
+        selector: BlockSelector | None = None,
+        grouping: Grouping | None = None,
+    ) -> Candidate:
+        plan = plan_matmul(
+            *(shape, activations, weights, kernel),
+            k_split=k_split,
+            balance=balance,
+            seed=seed,
+            chooser=selector,
+            fused=fused,
+            grouping=grouping,
+            operand=operand,
+        )
+        return Candidate(name, plan, 0, plan.weight_bytes)
+
+    if kernel != "auto" or fused is not None:
+        progress("plan", 0, 1)
+        only = planned("parts" if fused is not None else kernel, kernel)
+        return Compiled(only, (only,), objective, None)
+    names = [each.name for each in built_kernels(shape, "auto")]
+    known = table()
+    lacking = [name for name in names if name not in known.kernels]
+    if lacking:
+        raise BadInput(
+            f"performance table: kernels: must hold all of the array, lacks {', '.join(lacking)}"
+        )
+
+    def counted(candidate: Candidate) -> Candidate:
+        return replace(candidate, cycles=_count(candidate.plan).cycles)
+
+    found = []
+    ways = _WAYS[objective]
+    for number, (name, (price, refine)) in enumerate(ways.items()):
+        progress("select", number, len(ways))
+        selector = BlockSelector(shape, known, price, refine=refine)
+        found.append(counted(planned(name, "auto", selector)))
+    tiles = min(COUNTED_TILES, -(-len(activations) // shape.lanes))
+    for number, name in enumerate(names):
+        progress("single kernels", number, len(names))
+        bound = _single_bound(operand, name, tiles)
+        if objective == "cycles":
+            able = bound <= (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
+        else:
+            # No format takes fewer bytes than its values.
+            least = bound * np.count_nonzero(weights)
+            able = least <= min(candidate.product for candidate in found)
+        if able:
+            try:
+                found.append(counted(planned(name, name)))
+            except BadInput:
+                # Rows that went with others may leave runs that the format can't hold.
+                continue
+    many = weights.shape[1] >= _LEAST_COLUMNS * shape.engines
+    best = min(found, key=lambda candidate: candidate.product)
+    # Over several segments a block has too few columns for its header to pay.
+    if len(names) > 1 and many and best.plan.segments == 1 and k_split in (1, "auto"):
+        progress("group columns", 0, 1)
+        price = Fraction(best.cycles * shape.engines, tiles * best.bytes)
+        # Small figures, since the price multiplies every line of the table.
+        price = max(CYCLES_FIRST, price.limit_denominator(CYCLES_FIRST.denominator))
+        selector = BlockSelector(shape, known, price, refine=True)
+        grouping = Grouping(shape, float(price))
+        found.append(counted(planned("selector, grouped columns", "auto", selector, grouping)))
+    allowed = found
+    if objective == "cycles":
+        limit = (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
+        allowed = [candidate for candidate in found if candidate.cycles <= limit]
+    chosen = min(allowed, key=lambda candidate: (candidate.product, candidate.cycles))
+    return Compiled(chosen, tuple(found), objective, known)

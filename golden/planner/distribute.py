@@ -1,0 +1,78 @@
+"""Which engine computes which output column: longest processing time first, k parts.
+
+A column is divided into k parts where there are too few columns to keep the engines busy: each
+part holds some of the column's rows *in every k tile*, since every engine receives every
+activation tile, and a tile without work for an engine makes it wait for those that have.
+"""
+
+import heapq
+from itertools import pairwise
+
+import numpy as np
+
+from ..formats import CHUNK
+
+__all__ = ["assign_columns", "cut_rows"]
+
+
+def assign_columns(costs: np.ndarray, engines: int, segments: int) -> list[list[np.ndarray]]:
+    """Distribute columns (or k parts of columns) over segments and engines.
+
+    A segment is what the array holds at once; within one, engines run side by side, so their
+    loads should be equal.  Columns go to segments in snake order of their cost, then to the
+    engine with the least load that still has a place (Graham 1969), heaviest first.
+
+    Args:
+        costs: int64 (N,), decoder cycles per column.
+        engines: engines of the array.
+        segments: number of segments.
+
+    Returns:
+        ``[segment][engine]`` -> column numbers, int64, possibly empty; every column once.
+        Deterministic: equal loads go to the lower engine number.
+    """
+    order = np.argsort(-costs, kind="stable")
+    rank = np.arange(len(order))
+    turn, place = divmod(rank // engines, segments)
+    snake = np.where(turn % 2 == 0, place, segments - 1 - place)
+    assignment = []
+    for segment in range(segments):
+        columns = order[snake == segment]
+        capacity = -(-len(columns) // engines)
+        heap = [(0, engine, 0) for engine in range(engines)]
+        chosen: list[list[int]] = [[] for _ in range(engines)]
+        for column in columns:
+            load, engine, count = heapq.heappop(heap)
+            chosen[engine].append(int(column))
+            if count + 1 < capacity:
+                heapq.heappush(heap, (load + int(costs[column]), engine, count + 1))
+        assignment.append([np.array(sorted(c), np.int64) for c in chosen])
+    return assignment
+
+
+def cut_rows(weights: np.ndarray, bounds: np.ndarray, parts: int, how: str) -> np.ndarray:
+    """Give each row of each column to one of its k parts.
+
+    Args:
+        weights: int8 (K, N).
+        bounds: int64 (k tiles + 1,), first row of each k tile, then K.
+        parts: number of k parts.
+        how: ``rank``: the non-zeros of a column and tile are dealt out in turn, so that parts
+            are equal to one event and end near the end of the tile, which saves close tokens;
+            ``range``: each part is one range of whole 16-row chunks of the tile, which leaves
+            runs of rows together for formats that store runs.
+
+    Returns:
+        int16 (K, N), number of the part; rows that are zero go with either.
+    """
+    part = np.empty(weights.shape, np.int16)
+    for tile, (low, high) in enumerate(pairwise(bounds)):
+        if how == "rank":
+            rank = np.cumsum(weights[low:high] != 0, axis=0) - 1
+            # Another part takes the odd event of each tile.
+            part[low:high] = (rank + tile) % parts
+        else:
+            chunks = -(-int(high - low) // CHUNK)
+            place = np.arange(high - low) // CHUNK * parts // chunks
+            part[low:high] = place[:, None]
+    return part
