@@ -18,7 +18,9 @@ __all__ = ["convert"]
 # A wire of no width with its attributes, in RTLIL; ports are never that narrow.
 _EMPTY_WIRE = re.compile(r"^(?:  attribute .*\n)*  wire width 0 (\S+)\n", re.MULTILINE)
 
-# Runs in a process of its own: Yosys prints to the terminal and keeps state.
+# Runs in a process of its own: Yosys prints to the terminal and keeps state. Without processes
+# but those of registers and memories: an `always @*` waits for an event, which a combinational
+# signal that is constant from the start never has under SystemVerilog's rules.
 _WRITE = """
 import os, sys
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -26,7 +28,7 @@ from pyosys import libyosys as yosys
 design = yosys.Design()
 for source in sys.argv[2:]:
     yosys.run_pass("read_rtlil " + source, design)
-for command in ("proc -nomux -norom", "delete t:$meminit*", "memory_collect", "opt_clean",
+for command in ("proc -norom", "pmuxtree", "delete t:$meminit*", "memory_collect", "opt_clean",
                 "setattr -mod -unset generator",
                 "write_verilog -noattr " + sys.argv[1]):
     yosys.run_pass(command, design)

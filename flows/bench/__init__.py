@@ -11,6 +11,7 @@ from . import (
     generation,
     harness,
     kernels,
+    mutants,
     polynomial,
     runtime,
     scale,
@@ -22,7 +23,8 @@ from . import bytes as stored_bytes
 
 __all__ = ["BENCHES", "Bench"]
 
-Bench = Callable[[Callable[[str, int, int], None]], dict]
+Bench = Callable[..., dict]
+"""Called with a function (what, done, total), and with the options that it declares."""
 
 BENCHES: dict[str, Bench] = {
     "demo": demo.run,
@@ -40,5 +42,6 @@ BENCHES: dict[str, Bench] = {
     "fmax": fmax.run,
     "selector": selector.run,
     "akf": akf.run,
+    "mutants": mutants.run,
 }
 """Each returns a report with ``title``, ``header``, ``rows`` and ``bars``."""

@@ -1,6 +1,7 @@
 """``sparsefuse bench``: reproduce one published table."""
 
 import difflib
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -20,14 +21,26 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def bench(
         name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES)}.")],
+        count: Annotated[
+            int | None, typer.Option(help="Mutants to try (mutants alone).", show_default="100")
+        ] = None,
+        block: Annotated[
+            str | None, typer.Option(help="Module to change (mutants alone).", show_default="any")
+        ] = None,
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
         """Run a benchmark, print its table, and fail when a bar is missed."""
         if name not in BENCHES:
             near = difflib.get_close_matches(name, BENCHES, n=1, cutoff=0)[0]
             raise BadInput(f"bench: must be one of {', '.join(BENCHES)}, got {name!r}; try {near}")
+        options = {k: v for k, v in {"count": count, "block": block}.items() if v is not None}
+        for option in options:
+            if option not in inspect.signature(BENCHES[name]).parameters:
+                raise BadInput(
+                    f"bench {name}: --{option}: must not be given, it has no such option"
+                )
         with progress_line() as progress:
-            result = BENCHES[name](progress)
+            result = BENCHES[name](progress, **options)
         print_table(result["title"], result["header"], result["rows"])
         bars = [
             (

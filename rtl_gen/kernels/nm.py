@@ -11,7 +11,11 @@ __all__ = ["StructuredNMDecoder"]
 
 
 class StructuredNMDecoder(BlockDecoder):
-    """One slot per cycle, zeros that fill a run up included."""
+    """One slot per cycle, zeros that fill a run up included.
+
+    A slot may name a row behind the end of the tile, which is not there to be read; the last row
+    takes its zero.
+    """
 
     scanned = False
 
@@ -35,7 +39,14 @@ class StructuredNMDecoder(BlockDecoder):
             self.column_end.eq(step & out.last),
         ]
         entry = EntryReader(m, self.index, self._m_bits, step, self.column_end & self.final_column)
-        m.d.comb += [out.k.eq(Cat(entry.first, run)), out.valued.eq(1)]
+        place = Signal(self._m_bits)
+        end = self.last_row[: self._m_bits]
+        beyond = (run == self.last_row[self._m_bits :]) & (entry.first > end)
+        m.d.comb += [
+            place.eq(Mux(beyond, end, entry.first)),
+            out.k.eq(Cat(place, run)),
+            out.valued.eq(1),
+        ]
         with m.If(step):
             m.d.sync += slot.eq(Mux(last_slot, 0, slot + 1))
             with m.If(last_slot):

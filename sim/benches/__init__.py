@@ -1,12 +1,14 @@
 """The cocotb benches of the array top, and what runs them on a simulator."""
 
+from .process import LOG, tail
 from .run import (
     BENCHES,
-    LOG,
     SIMULATORS,
+    Built,
     Outcome,
+    build_benches,
+    play_benches,
     run_benches,
-    tail,
     tool_versions,
     wave_suffix,
 )
@@ -15,7 +17,10 @@ __all__ = [
     "BENCHES",
     "LOG",
     "SIMULATORS",
+    "Built",
     "Outcome",
+    "build_benches",
+    "play_benches",
     "run_benches",
     "tail",
     "tool_versions",

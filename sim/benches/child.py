@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cocotb_tools.runner import get_runner
 
+from sim.benches.process import BUILD
+
 _TOP = "sparsefuse"
 
 
@@ -19,7 +21,7 @@ def main() -> None:
         runner.build(
             sources=job["sources"],
             hdl_toplevel=_TOP,
-            build_dir="obj",
+            build_dir=BUILD,
             build_args=job["build_args"],
             timescale=("1ns", "1ps"),
             waves=job["waves"],
@@ -30,9 +32,10 @@ def main() -> None:
         test_module=[f"sim.benches.{bench}" for bench in job["benches"]],
         hdl_toplevel=_TOP,
         hdl_toplevel_lang="verilog",
-        build_dir="obj",
+        build_dir=job["build_dir"],
         test_dir=".",
         seed=job["seed"],
+        plusargs=job["plusargs"],
         waves=job["waves"],
         results_xml=str(Path("results.xml").resolve()),
     )

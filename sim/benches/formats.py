@@ -85,6 +85,7 @@ _BINS = {
     "runlength": ("lone pad", "pad with its gap", "end with its gap", "close token"),
     "nm": ("slot filled with zero", "last run partial", "entries across columns"),
     "block": ("run passed over", "zero stored in a run", "last run partial", "close token"),
+    "raw": ("word passed over", "zero byte inside a word", "last word partial", "close token"),
 }
 _COMMON = (
     "empty columns in a row",
@@ -96,7 +97,7 @@ _COMMON = (
 _COVERAGE = Coverage(
     f"{kernel}: {name}"
     for kernel in _SHAPE.kernels
-    for name in (*_COMMON, *_BINS.get(kernel, ()))
+    for name in (*_COMMON, *_BINS[kernel])
     if _SHAPE.block_rows > 1 or name not in ("zero stored in a run", "last run partial")
     if _K > 64 or name != "empty word inside a column"
     if (1 << _SHAPE.gap_bits) - 2 < _K or "pad" not in name
@@ -145,6 +146,11 @@ def _cover(plan: Plan, weights: np.ndarray) -> None:
             hit("run passed over", (run == 0).any())
             hit("zero stored in a run", ((run > 0) & (run < _SHAPE.block_rows)).any())
             hit("last run partial", depth % _SHAPE.block_rows)
+        elif kernel == "raw":
+            word = np.add.reduceat(occupied, np.arange(0, depth, 8), axis=0)
+            hit("word passed over", silent.any())
+            hit("zero byte inside a word", ((word > 0) & (word < 8)).any())
+            hit("last word partial", depth % 8)
 
 
 async def _check(host: Host, kernel: str, pattern: str, size: tuple[int, int, int]) -> int:

@@ -284,7 +284,7 @@ class Host:
             collected.append((table[:, 1:].astype(np.int32), table[:, 0]))
         self._forget()
         planned = sum(
-            len(KERNELS[kernel].configured(self.shape).encode(block)[1])
+            int(KERNELS[kernel].configured(self.shape).steps(block).events.sum())
             for stream in plan.streams
             for kernel, block in zip(stream.kernels, stream.blocks, strict=True)
         )

@@ -121,6 +121,6 @@ class ArrayModel:
             assert np.array_equal(stored, words), "a block does not encode to what was sent"
             index_at += 1 + len(words)
             used += len(bytes_)
-            segment.append((header, block, len(bytes_)))
+            segment.append((header, block, int(kernel.steps(block).events.sum())))
             if header.segment_end:
                 return segment, index_at, value_at + -(-used // 8), bool(header.job_end)

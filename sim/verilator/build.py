@@ -159,6 +159,8 @@ def build_model(
 ) -> Path:
     """Verilate and compile; the result is kept by the hash of everything that goes in.
 
+    What is kept is checked before it is used, and built again if it is broken.
+
     Args:
         kind: first part of the library's name.
         top: module to simulate; the harness knows it as ``Vtop``.
@@ -183,8 +185,8 @@ def build_model(
     parts += [path.read_text() for path in (*sorted(_HERE.glob("*.h")), *sources)]
     for part in parts:
         digest.update(part.encode() + b"\0")
-    library = cache / f"{kind}-{digest.hexdigest()[:20]}.so"
-    if library.exists():
+    name = f"{kind}-{digest.hexdigest()[:20]}"
+    if library := _kept(cache, name):
         return library
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder:
@@ -213,7 +215,27 @@ def build_model(
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             objects = list(pool.map(compile_unit, units))
         built = work / "model.so"
-        names = [str(path) for path in objects]
-        _call([compiler, "-shared", *names, "-o", str(built), "-pthread"], work, environment)
+        parts = [str(path) for path in objects]
+        _call([compiler, "-shared", *parts, "-o", str(built), "-pthread"], work, environment)
+        library = cache / f"{name}-{_digest_of(built)}.so"
         os.replace(built, library)
     return library
+
+
+def _digest_of(library: Path) -> str:
+    return hashlib.sha256(library.read_bytes()).hexdigest()[:20]
+
+
+def _kept(cache: Path, name: str) -> Path | None:
+    """A library of this name that is what it was when it was built; others are removed.
+
+    Its own hash stands in its name: a file that was cut short would end the process that loads it.
+    """
+    for library in sorted(cache.glob(f"{name}-*.so")):
+        try:
+            if library.stem == f"{name}-{_digest_of(library)}":
+                return library
+            library.unlink()
+        except FileNotFoundError:
+            pass  # another process removed it
+    return None

@@ -137,7 +137,7 @@ def test_a_failed_bench_ends_the_command_with_status_1(
 
 
 def test_a_missing_simulator_is_refused(monkeypatch, capsys, cache):
-    monkeypatch.setattr("sim.benches.run.shutil.which", lambda name: None)
+    monkeypatch.setattr("sim.benches.process.shutil.which", lambda name: None)
     assert cli.main(["simulate", "test", "--simulator", "icarus"]) == 2
     assert "icarus: iverilog and vvp must be on PATH" in capsys.readouterr().err
 
