@@ -78,6 +78,7 @@ def computed_table(
     config_hash: str,
     shapes: Sequence[tuple[int, int]] | None = None,
     seed: int = _SEED,
+    kernels: Sequence[str] = ORDER,
 ) -> PerformanceTable:
     """Table of an array's kernels from the cycle model.
 
@@ -86,6 +87,7 @@ def computed_table(
         config_hash: of its configuration, 64 hexadecimal digits.
         shapes: depth and columns of an engine's blocks, by default `table_shapes`.
         seed: of the masks.
+        kernels: of which those that the array has are measured.
     """
     chosen = table_shapes(shape) if shapes is None else tuple(shapes)
     points = []
@@ -99,7 +101,7 @@ def computed_table(
             index_words=max(shape.index_words, words),
             value_words=max(shape.value_words, words),
         )
-        for kernel in [name for name in ORDER if name in shape.kernels]:
+        for kernel in [name for name in kernels if name in shape.kernels]:
             for step in range(BINS):
                 rng = np.random.default_rng((seed, depth, columns, step))
                 count = int(DENSITIES[step] * depth * columns)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import BadInput
-from ..shape import KERNELS
-from .table import CLUSTERED, PerformanceTable, density_bin
+from .table import CLUSTERED, TABLE_KERNELS, PerformanceTable, density_bin
 
 __all__ = [
     "COUNT_BITS",
@@ -30,8 +29,8 @@ class Candidate:
     threshold: int = 0
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            known = ", ".join(KERNELS)
+        if self.kernel not in TABLE_KERNELS:
+            known = ", ".join(TABLE_KERNELS)
             raise BadInput(f"candidate: kernel: must be one of {known}, got {self.kernel!r}")
         if not 0 <= self.threshold <= 8:
             raise BadInput(f"candidate: threshold: must be 0 to 8, got {self.threshold}")
@@ -116,7 +115,7 @@ def describe_blocks(
     if count.size and count.max() >> COUNT_BITS:
         raise BadInput(f"selector: count: must be below 2**{COUNT_BITS}, got {count.max()}")
     return Blocks(
-        kernels=np.array([KERNELS.index(candidate.kernel) for candidate in candidates]),
+        kernels=np.array([TABLE_KERNELS.index(candidate.kernel) for candidate in candidates]),
         shape=shape,
         empty=histogram[:, 1:].sum(axis=1) == 0,
         count=count,

@@ -17,11 +17,14 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..shape import KERNELS, RUN_TIME_KERNELS
+
 __all__ = [
     "BINS",
     "CLUSTERED",
     "DENSITIES",
     "MEASURED",
+    "TABLE_KERNELS",
     "EnergyWeights",
     "Part",
     "Point",
@@ -33,8 +36,11 @@ DENSITIES = (Fraction(0), *(Fraction(1, 1 << b) for b in range(6, -1, -1)))
 
 BINS = len(DENSITIES)
 
+TABLE_KERNELS = (*KERNELS, *RUN_TIME_KERNELS)
+"""Kernels in the order of their numbers in the table's memory and in a choice."""
+
 MEASURED = ("dense", "bitmap", "runlength", "nm", "block")
-"""Kernels that a table may hold: those that a block can be encoded in beforehand."""
+"""Kernels that a block can be encoded in beforehand; a table for the compiler holds these."""
 
 CLUSTERED = frozenset({"block"})
 """Kernels whose cycles follow the rows they store rather than the non-zeros."""
@@ -75,7 +81,7 @@ class Point(Part):
             all engines.
     """
 
-    kernel: Literal["dense", "bitmap", "runlength", "nm", "block"]
+    kernel: Literal["dense", "bitmap", "runlength", "nm", "block", "raw"]
     depth: int = Field(ge=1, le=4096)
     columns: int = Field(ge=1, le=4096)
     step: int = Field(ge=0, lt=BINS)

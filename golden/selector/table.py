@@ -17,7 +17,7 @@ with 32 bits, slope signed with 18. One 64-bit word of table memory per line:
 | 49:18 | base     | 1/256 cycles at count 0 of the line, two's complement         |
 | 50    | feasible | the kernel holds such blocks                                  |
 
-Address: bin in bits 2:0, kernel (its number in `golden.shape.KERNELS`) in bits 5:3, shape above.
+Address: bin in bits 2:0, kernel (its number in `TABLE_KERNELS`) in bits 5:3, shape above.
 """
 
 import json
@@ -30,8 +30,17 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from ..errors import BadInput
-from ..shape import KERNELS
-from .points import BINS, CLUSTERED, DENSITIES, MEASURED, EnergyWeights, Part, Point, density_bin
+from .points import (
+    BINS,
+    CLUSTERED,
+    DENSITIES,
+    MEASURED,
+    TABLE_KERNELS,
+    EnergyWeights,
+    Part,
+    Point,
+    density_bin,
+)
 
 __all__ = [
     "BASE_BITS",
@@ -43,6 +52,7 @@ __all__ = [
     "KERNEL_BITS",
     "MEASURED",
     "SLOPE_BITS",
+    "TABLE_KERNELS",
     "EnergyWeights",
     "Line",
     "PerformanceTable",
@@ -118,9 +128,9 @@ class PerformanceTable(Part):
 
     @cached_property
     def kernels(self) -> tuple[str, ...]:
-        """Kernels of the table, in the order of `golden.shape.KERNELS`."""
+        """Kernels of the table, in the order of `TABLE_KERNELS`."""
         present = {point.kernel for point in self.points}
-        return tuple(name for name in KERNELS if name in present)
+        return tuple(name for name in TABLE_KERNELS if name in present)
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
@@ -187,7 +197,7 @@ class PerformanceTable(Part):
         words = np.zeros(64 << (len(self.shapes) - 1).bit_length(), np.uint64)
         for number, shape in enumerate(self.shapes):
             for kernel in self.kernels:
-                row = (number << KERNEL_BITS | KERNELS.index(kernel)) << BIN_BITS
+                row = (number << KERNEL_BITS | TABLE_KERNELS.index(kernel)) << BIN_BITS
                 for place in range(BINS):
                     words[row | place] = self.cost(kernel, place, shape).pack()
         return words

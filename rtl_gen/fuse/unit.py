@@ -6,8 +6,8 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.selector.table import TABLE_KERNELS
 from golden.selector.unit import UnitParameters
-from golden.shape import KERNELS
 
 from .counter import BlockCounter, value_word
 from .feed import StatisticsFeed
@@ -72,12 +72,12 @@ class FuseUnit(wiring.Component):
             # Amaranth warns of parts never elaborated; of a unit that isn't, it warns already.
             part._MustUse__silence = True
         self._parameters = p
-        listed = "_".join(f"{KERNELS.index(c.kernel)}t{c.threshold}" for c in p.candidates)
+        listed = "_".join(f"{TABLE_KERNELS.index(c.kernel)}t{c.threshold}" for c in p.candidates)
         sizes = hashlib.sha256(repr(p.sizes).encode()).hexdigest()[:8]
         law = f"_s{shift}_g{gain}" if p.lossy else ""
         self.module_name = (
-            f"sf_fuse_unit_w{p.word_rows}_k{p.k_tile}_n{p.columns}_b{p.block_rows}"
-            f"_{p.nm_n}of{p.nm_m}_c{listed}_p{len(p.sizes)}_{sizes}{law}"
+            f"sf_fuse_unit_w{p.word_rows}_k{p.k_tile}_n{p.columns}_d{p.dense_rows}"
+            f"_c{listed}_p{len(p.sizes)}_{sizes}{law}"
         )
         super().__init__(
             {
