@@ -32,11 +32,5 @@ def open_device(
         generated = generate(derived, Path(folder, "rtl"))
         manifest = json.loads((generated / MANIFEST).read_text())
         sources = simulation_sources(generated, manifest)
-        library = build_library(
-            derived.shape,
-            sources,
-            cache_folder("verilator"),
-            progress,
-            selector=derived.selector is not None,
-        )
+        library = build_library(derived.shape, sources, cache_folder("verilator"), progress)
     return ArrayDevice(derived.shape, library)

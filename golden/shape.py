@@ -82,6 +82,9 @@ class ArrayShape:
         Rows of a run of the ``block`` kernel: 1, 2, 4, 8 or 16.
     fusion : bool
         The drain weights the partial sums of a block's parts in Q15.
+    operand : bool
+        A feeder beside the array deals operands that exist only at run time; between two blocks
+        the engines skip the words that it fills beats up with.
 
     Raises
     ------
@@ -106,6 +109,7 @@ class ArrayShape:
     nm_m: int = 4
     block_rows: int = 8
     fusion: bool = False
+    operand: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -130,6 +134,8 @@ class ArrayShape:
         self._between("nm_n", 1, self.nm_m - 1)
         if not isinstance(self.fusion, bool):
             raise BadInput(f"array shape: fusion: must be true or false, got {self.fusion!r}")
+        if not isinstance(self.operand, bool):
+            raise BadInput(f"array shape: operand: must be true or false, got {self.operand!r}")
         if not isinstance(self.kernels, tuple) or not self.kernels:
             raise BadInput(
                 f"array shape: kernels: must be a tuple of at least one name, got {self.kernels!r}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from constraints.devices import Device, Family, devices
 from golden.formats import KERNELS
-from golden.selector.unit import UnitParameters, default_candidates, lossy_candidates
+from golden.selector.unit import UnitParameters
 from golden.shape import ArrayShape
 from rtl_gen.schema import Config
 
@@ -13,7 +13,6 @@ __all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits", "largest_e
 _AUTO_VALUE_WORDS = 2048
 _AUTO_INDEX_WORDS = 1024
 _WORD_BITS = 64
-_SELECTOR_BITS = 64  # of its raw stream: see docs/analysis.md for what must keep up
 _WEIGHT_DSPS = 2  # of a product of a sum and a Q15 weight, at most
 
 
@@ -57,16 +56,11 @@ class Derived:
 
     @property
     def selector(self) -> UnitParameters | None:
-        """What the fuse selector beside the array is built for, None without one."""
+        """What the fuse selector for run-time operands is built for, None without one."""
         kind = self.config.schedule.selector
         if kind == "none":
             return None
-        candidates = lossy_candidates if kind == "lossy" else default_candidates
-        return UnitParameters.of(
-            self.shape,
-            candidates=candidates(self.shape.kernels),
-            word_rows=_SELECTOR_BITS // 8,
-        )
+        return UnitParameters.of_operand(self.shape, lossy=kind == "lossy")
 
     @property
     def estimate(self) -> "Estimate":
@@ -126,6 +120,7 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
         mac=mac,
         **schedule.format_parameters,
         fusion=schedule.fusion,
+        operand=schedule.selector != "none",
     )
 
 

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from constraints.devices import devices
-from golden.formats import KERNELS, PARAMETERS, STORED, Parameter
-from golden.selector.candidates import COUNT_BITS
+from golden.formats import PARAMETERS, RUN_TIME, Parameter
 from golden.selector.points import BINS
+from golden.selector.unit import operand_columns
 from golden.shape import MAC_KINDS, minimum_ring_words
 from rtl_gen.rules import (
     device_rule,
@@ -214,11 +214,11 @@ class Schedule(Section):
         default=False,
     )
     selector: Annotated[str, one_of_rule("none", "exact", "lossy")] = _field(
-        "fuse selector beside the array, which chooses a kernel for each block of a raw "
-        "run-time operand: none, among the kernels alone, or also among thresholds",
+        "fuse selector for operands that exist only at run time, which chooses how each block is "
+        "run: none, scanned or dense, or also with small values dropped",
         unit="name",
-        effect="two streams and some registers; lossy weighs cycles against the error of dropped "
-        "values and takes more logic",
+        effect="an operand stream with a feeder and some registers; lossy weighs cycles against "
+        "the error of dropped values and takes more logic",
         default="none",
     )
     group: Annotated[int | Literal["auto"], integer_rule(1, 16, auto=True)] = _field(
@@ -314,15 +314,15 @@ class Config(Section):
         if unroll.k != "auto" and unroll.n % unroll.k:
             _refuse("schedule.unroll.k", f"must divide schedule.unroll.n ({unroll.n})", unroll.k)
         if self.schedule.selector != "none":
-            counted = [k for k in STORED if KERNELS[k].counted]
-            if not set(self.schedule.kernels) & set(counted):
-                rule = f"must be none without one of {', '.join(counted)} in schedule.kernels"
+            if not set(self.schedule.kernels) & set(RUN_TIME):
+                known = ", ".join(RUN_TIME)
+                rule = f"must be none without {known} in schedule.kernels"
                 _refuse("schedule.selector", rule, self.schedule.selector)
-            elements = tile.k * (tile.n // unroll.n)
-            if elements >= 1 << COUNT_BITS or elements % (1 << (BINS - 2)):
+            elements = tile.k * operand_columns(tile.k, tile.n // unroll.n)
+            if elements % (1 << (BINS - 2)):
                 rule = (
-                    f"must be none where tile.k * tile.n / unroll.n ({elements}) is no multiple of "
-                    f"{1 << (BINS - 2)} or reaches 2**{COUNT_BITS}"
+                    f"must be none where a block's elements, tile.k * tile.n / unroll.n "
+                    f"({elements}), are no multiple of {1 << (BINS - 2)}"
                 )
                 _refuse("schedule.selector", rule, self.schedule.selector)
         bits = self.interface.data_bits

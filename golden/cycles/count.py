@@ -6,6 +6,7 @@ are always there, results are always taken.  A job begins in the first cycle in 
 is busy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -25,11 +26,19 @@ from .loop import (
     SEGMENT,
     TILE_END,
     WORD,
+    Feed,
     plain_runs,
     run,
 )
 
-__all__ = ["DRAIN_LATENCY", "MAC_LATENCY", "VALUE_LATENCY", "CycleCount", "count_cycles"]
+__all__ = [
+    "DRAIN_LATENCY",
+    "MAC_LATENCY",
+    "VALUE_LATENCY",
+    "CycleCount",
+    "count_cycles",
+    "count_job",
+]
 
 MAC_LATENCY = {
     "packed": 3,
@@ -78,11 +87,18 @@ def _flags(push, word, last, common):
     return flags
 
 
-def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
-    """Decoder steps of one engine for one pass over all segments."""
+def _steps(plan: Plan, engine: int, padding: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Decoder steps of one engine for one pass over all segments.
+
+    Args:
+        plan: of the product.
+        engine: of the array.
+        padding: words that are skipped in front of the header of each part.
+    """
     stream = plan.streams[engine]
     events, flags = [], []
-    for block, name, header in zip(stream.blocks, stream.kernels, stream.headers, strict=True):
+    parts = zip(stream.blocks, stream.kernels, stream.headers, padding, strict=True)
+    for block, name, header, skipped in parts:
         kernel = KERNELS[name].configured(plan.shape)
         steps = kernel.steps(block)
         common = bool(steps.word.any()) * INDEXED
@@ -95,9 +111,14 @@ def _steps(plan: Plan, engine: int) -> tuple[np.ndarray, np.ndarray]:
             flag[-1] |= SEGMENT
         if header.job_end:
             flag[-1] |= JOB
-        events.append(steps.events)
-        flags.append(flag)
+        # A word that is skipped takes a cycle as the header does, which has a state of its own.
+        events += [np.zeros(skipped, np.uint8), steps.events]
+        flags += [np.full(skipped, WORD | INDEXED, np.uint16), flag]
     return np.concatenate(events), np.concatenate(flags)
+
+
+NO_FEED = Feed(np.zeros(0, np.bool_), np.zeros(0, np.uint8), np.zeros(0, np.int64))
+"""Of a job whose weights come through the weight streams."""
 
 
 def count_cycles(plan: Plan) -> CycleCount:
@@ -106,47 +127,73 @@ def count_cycles(plan: Plan) -> CycleCount:
     Raises:
         RuntimeError: the array makes no progress, which would be a defect of the plan.
     """
+    targets = [plan.weight_beats(g)[1] for g in range(plan.shape.groups)]
+    known: dict[int, np.ndarray] = {}
+    totals = np.zeros(5, np.int64)
+    for job in plan.jobs:
+        if len(job) not in known:
+            known[len(job)] = count_job(plan, len(job), targets)
+        totals += known[len(job)]
+    return CycleCount(*(int(t) for t in totals))
+
+
+def count_job(
+    plan: Plan,
+    m_tiles: int,
+    targets: Sequence[np.ndarray],
+    feed: Feed = NO_FEED,
+    padding: Sequence[Sequence[int]] | None = None,
+) -> np.ndarray:
+    """Run the model on one job; int64, the fields of `CycleCount` in their order.
+
+    Args:
+        plan: of the product.
+        m_tiles: tiles of tokens.
+        targets: per group, the targets of the beats of its weight stream.
+        feed: what the operand feeder sends beside or instead of them.
+        padding: per engine and part, words that are skipped in front of the header.
+
+    Raises:
+        RuntimeError: the array makes no progress, which would be a defect of the plan.
+    """
     shape: ArrayShape = plan.shape
-    steps = [_steps(plan, e) for e in range(shape.engines)]
+    if padding is None:
+        padding = [[0] * len(stream.blocks) for stream in plan.streams]
+    steps = [_steps(plan, e, padding[e]) for e in range(shape.engines)]
     starts = np.cumsum([0] + [len(s[0]) for s in steps])
     step_events = np.concatenate([s[0] for s in steps])
     step_flags = np.concatenate([s[1] for s in steps])
-    targets = [plan.weight_beats(g)[1] for g in range(shape.groups)]
     target_start = np.cumsum([0] + [len(t) for t in targets])
     tile_beats = np.array([plan.tile_beats(k) for k in range(plan.k_tiles)])
-    known: dict[int, tuple] = {}
-    totals = np.zeros(5, np.int64)
-    work = int(step_events.sum()) + 8 * len(step_events) + 64 * int(target_start[-1])
-    for job in plan.jobs:
-        size = len(job)
-        if size not in known:
-            beats = int(tile_beats.sum()) * plan.segments * size
-            result = run(
-                step_events,
-                step_flags,
-                plain_runs(step_events, step_flags),
-                starts,
-                np.concatenate(targets).astype(np.int64),
-                target_start,
-                tile_beats,
-                size,
-                plan.k_tiles,
-                plan.segments,
-                shape.group,
-                shape.activation_tiles,
-                shape.words_per_beat,
-                shape.index_words // shape.words_per_beat,
-                shape.value_words // shape.words_per_beat,
-                shape.queue,
-                VALUE_LATENCY,
-                MAC_LATENCY[shape.mac],
-                shape.drain_cycles,
-                10_000 + 64 * (work * size + beats),
-            )
-            if result[5]:
-                raise RuntimeError(f"cycle model: {result[5]} engines make no progress")
-            known[size] = result
-        totals += np.array(known[size][:5])
-        # The last word passes the drain; `finished` and `busy` are registers.
-        totals[0] += DRAIN_LATENCY[shape.fusion] + 1
-    return CycleCount(*(int(t) for t in totals))
+    work = int(step_events.sum()) + 8 * len(step_events)
+    work += 64 * (int(target_start[-1]) + len(feed.kind) + feed.latency * len(feed.block_end))
+    beats = int(tile_beats.sum()) * plan.segments * m_tiles
+    result = run(
+        step_events,
+        step_flags,
+        plain_runs(step_events, step_flags),
+        starts,
+        np.concatenate(targets).astype(np.int64),
+        target_start,
+        tile_beats,
+        m_tiles,
+        plan.k_tiles,
+        plan.segments,
+        shape.group,
+        shape.activation_tiles,
+        shape.words_per_beat,
+        shape.index_words // shape.words_per_beat,
+        shape.value_words // shape.words_per_beat,
+        shape.queue,
+        VALUE_LATENCY,
+        MAC_LATENCY[shape.mac],
+        shape.drain_cycles,
+        feed,
+        10_000 + 64 * (work * m_tiles + beats),
+    )
+    if result[5]:
+        raise RuntimeError(f"cycle model: {result[5]} engines make no progress")
+    totals = np.array(result[:5])
+    # The last word passes the drain; `finished` and `busy` are registers.
+    totals[0] += DRAIN_LATENCY[shape.fusion] + 1
+    return totals

@@ -3,12 +3,17 @@
 Compiled by numba; `golden.cycles.count` prepares its arguments.
 """
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
 __all__ = [
     "BLOCK",
     "CARRIES",
+    "FEED_HEADER",
+    "FEED_OTHER",
+    "FEED_WORD",
     "INDEXED",
     "JOB",
     "LAST",
@@ -17,6 +22,7 @@ __all__ = [
     "SEGMENT",
     "TILE_END",
     "WORD",
+    "Feed",
     "plain_runs",
     "run",
 ]
@@ -30,6 +36,31 @@ _VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
 # has its value with it.
 _ENDS, _HOLD, _CARRIED = 16, 32, 64
 _HEADER, _RUN, _DONE = 0, 1, 2
+# What the feeder sends: a header that waits for its choice, a word of the operand, or neither.
+FEED_HEADER, FEED_WORD, FEED_OTHER = 0, 1, 2
+
+
+class Feed(NamedTuple):
+    """What the operand feeder has to do in a job.
+
+    Attributes:
+        block_end: bool (words,), the word of the operand ends a block.
+        kind: uint8 (words sent,), one of the constants above.
+        target: int64 (words sent,), ``2 * engine + values`` where the word completes a beat, -1
+            where it does not.
+        buffer: words that the feeder holds.
+        ahead: blocks that may have ended whose headers have not left.
+        latency: cycles from a block's last word to the first in which its header may leave.
+        spacing: least cycles from a block's end to the next one's.
+    """
+
+    block_end: np.ndarray
+    kind: np.ndarray
+    target: np.ndarray
+    buffer: int = 0
+    ahead: int = 0
+    latency: int = 0
+    spacing: int = 0
 
 
 _ENGINE = np.dtype(
@@ -43,6 +74,9 @@ _ENGINE = np.dtype(
         )
     ]
 )  # fmt: skip
+_FEEDER = np.dtype(
+    [(name, np.int64) for name in ("full", "loaded", "written", "read", "ended", "begun", "rested")]
+)
 _RING = np.dtype(
     [
         (name, np.int32)
@@ -89,6 +123,55 @@ def _turn(ring, used, hold, rewind, beat_words):
 
 
 @numba.njit(cache=True)
+def _room(engines, rings, target, beat_words, index_beats, values_beats):
+    """Whether the ring of a target, ``2 * engine + values``, takes a beat."""
+    e = target >> 1
+    if target & 1:
+        used = engines[e].values_written - engines[e].value_base // beat_words
+        return used < values_beats - 1
+    return rings[e].written - rings[e].base // beat_words < index_beats - 1
+
+
+@numba.njit(cache=True)
+def _feed(feeder, feed, chosen_at, cycle, engines, rings, beat_words, index_beats, values_beats):
+    """One cycle of the operand feeder; the target of the beat that leaves, -1 if none does.
+
+    See `rtl_gen.operand.feeder` for the registers' namesakes, `Feed` for the rest.
+    """
+    sent = -1
+    take = False
+    if feeder.full:
+        target = feed.target[feeder.loaded - 1]
+        if target < 0:
+            take = True
+        elif _room(engines, rings, target, beat_words, index_beats, values_beats):
+            take = True
+            sent = target
+    load = (not feeder.full or take) and feeder.loaded < len(feed.kind)
+    kind = 0
+    if load:
+        kind = feed.kind[feeder.loaded]
+        if kind == FEED_HEADER:
+            load = feeder.begun < feeder.ended and chosen_at[feeder.begun] <= cycle
+    accept = feeder.written < len(feed.block_end) and feeder.written - feeder.read < feed.buffer
+    block_end = accept and feed.block_end[feeder.written]
+    if block_end:
+        accept = feeder.ended - feeder.begun < feed.ahead and cycle >= feeder.rested
+    if accept:
+        feeder.written += 1
+        if block_end:
+            chosen_at[feeder.ended] = cycle + feed.latency
+            feeder.ended += 1
+            feeder.rested = cycle + feed.spacing
+    if load:
+        feeder.loaded += 1
+        feeder.begun += kind == FEED_HEADER
+        feeder.read += kind == FEED_WORD
+    feeder.full = load or (feeder.full and not take)
+    return sent
+
+
+@numba.njit(cache=True)
 def run(
     step_events,
     step_flags,
@@ -109,6 +192,7 @@ def run(
     fetch,
     latency,
     drain_cycles,
+    feed,
     limit,
 ):
     """Run a job; return cycles, events, the three kinds of waiting, and engines not done.
@@ -122,6 +206,7 @@ def run(
         m_tiles, k_tiles, segments: how often everything comes.
         group, tiles, beat_words, index_beats, values_beats, queue_depth: the array's shape.
         fetch, latency, drain_cycles: cycles from row to event, event to sum, and per column.
+        feed: the operand feeder's work, with nothing to do where weights are stored.
         limit: give up after so many cycles.
     """
     count = len(step_start) - 1
@@ -150,6 +235,9 @@ def run(
     turn = False
     total_tiles = segments * m_tiles * k_tiles
     queue_mask = queue_depth - 1
+    feeder = np.zeros(1, _FEEDER)[0]
+    chosen_at = np.zeros(len(feed.block_end), np.int64)
+    fed = -1
     events = 0
     waiting_tile = 0
     waiting_drain = 0
@@ -172,6 +260,11 @@ def run(
                 filling += 1
                 turn = True
         space = not blocked
+        if len(feed.kind):
+            fed = _feed(
+                feeder, feed, chosen_at, cycle, engines, rings, beat_words, index_beats,
+                values_beats,
+            )  # fmt: skip
 
         for g in range(groups):
             # Weight port: accept a beat if its ring has room; the previous one is written below.
@@ -179,15 +272,12 @@ def run(
             write[g] = -1
             if sent[g] < target_start[g + 1]:
                 target = targets[sent[g]]
-                e = g * group + (target >> 1)
-                if target & 1:
-                    used = engines[e].values_written - engines[e].value_base // beat_words
-                    room = used < values_beats - 1
-                else:
-                    room = rings[e].written - rings[e].base // beat_words < index_beats - 1
-                if room:
+                there = 2 * g * group + target
+                if _room(engines, rings, there, beat_words, index_beats, values_beats):
                     write[g] = target
                     sent[g] += 1
+            elif fed >= 0 and fed // (2 * group) == g:
+                write[g] = fed - 2 * g * group
 
             # Drain.
             leaving = -1

@@ -19,6 +19,7 @@ __all__ = [
     "CHUNK",
     "KERNELS",
     "PARAMETERS",
+    "RUN_TIME",
     "STORED",
     "WORD_BITS",
     "Figures",
@@ -36,6 +37,9 @@ KERNELS: dict[str, type[Kernel]] = {
 
 STORED = tuple(name for name, kernel in KERNELS.items() if not kernel.run_time)
 """Formats for weights, which are known beforehand."""
+
+RUN_TIME = tuple(name for name, kernel in KERNELS.items() if kernel.run_time)
+"""Formats for operands that exist only at run time; never chosen for weights."""
 
 PARAMETERS: tuple[Parameter, ...] = tuple(
     parameter for kernel in KERNELS.values() for parameter in kernel.parameters

@@ -17,6 +17,9 @@ says where the block stands in the loop nest, so that the stream describes itsel
 | 47:32 | depth       | rows per column, less one: 0 .. k_tile - 1                     |
 | 63:48 | weight      | weight of the part in Q15, 0 .. 32768                          |
 
+A word without kernel and flags (bits 15:0 are zero) is padding between two blocks: arrays with a
+feeder for run-time operands (`golden.shape.ArrayShape.operand`) skip it, others refuse it.
+
 ``exact`` and ``weight`` count in arrays that are built with fusion (`golden.numerics.combine`);
 others ignore them and add the parts.
 """
@@ -25,7 +28,10 @@ from dataclasses import dataclass
 
 from ..numerics.combine import UNIT
 
-__all__ = ["HEADER_FIELDS", "BlockHeader"]
+__all__ = ["HEADER_FIELDS", "PADDING_BITS", "BlockHeader"]
+
+PADDING_BITS = 16
+"""Low bits that are zero in a word that fills up a beat between two blocks."""
 
 # (name, bits, low bit); the hardware builds its layout from this table too.  `_COUNTS` hold one
 # less than what they count, so that no word means an empty block.

@@ -13,11 +13,10 @@ from typing import Any, cast
 import numpy as np
 
 from ..cycles.count import count_cycles
-from ..formats import Kernel
+from ..formats import KERNELS, STORED, Kernel, preferred
 from ..selector.points import BINS, DENSITIES, Point
 from ..selector.table import PerformanceTable
 from ..shape import ArrayShape
-from .choose import built_kernels
 from .product import plan_without_search
 
 __all__ = ["computed_table", "table_shapes"]
@@ -50,6 +49,7 @@ def computed_table(
     config_hash: str,
     shapes: Sequence[tuple[int, int]] | None = None,
     seed: int = _SEED,
+    kernels: Sequence[str] = STORED,
 ) -> PerformanceTable:
     """Table of an array's kernels from the cycle model.
 
@@ -58,6 +58,7 @@ def computed_table(
         config_hash: of its configuration, 64 hexadecimal digits.
         shapes: depth and columns of an engine's blocks, by default `table_shapes`.
         seed: of the masks.
+        kernels: of which those that the array has are measured.
     """
     chosen = table_shapes(shape) if shapes is None else tuple(shapes)
     points = []
@@ -71,8 +72,8 @@ def computed_table(
             index_words=max(shape.index_words, words),
             value_words=max(shape.value_words, words),
         )
-        for format_ in built_kernels(shape, "auto"):
-            kernel = format_.name
+        for kernel in preferred(tuple(name for name in kernels if name in shape.kernels)):
+            format_ = KERNELS[kernel].configured(shape)
             for step in range(BINS):
                 rng = np.random.default_rng((seed, depth, columns, step))
                 count = int(DENSITIES[step] * depth * columns)

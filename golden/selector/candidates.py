@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import BadInput
-from ..formats import KERNELS, STORED
+from ..formats import KERNELS
 from .table import PerformanceTable, density_bin
 
 __all__ = [
@@ -30,8 +30,8 @@ class Candidate:
     threshold: int = 0
 
     def __post_init__(self) -> None:
-        if self.kernel not in STORED:
-            known = ", ".join(STORED)
+        if self.kernel not in KERNELS:
+            known = ", ".join(KERNELS)
             raise BadInput(f"candidate: kernel: must be one of {known}, got {self.kernel!r}")
         if not 0 <= self.threshold <= 8:
             raise BadInput(f"candidate: threshold: must be 0 to 8, got {self.threshold}")

@@ -17,7 +17,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ..formats import STORED
+from ..formats import KERNELS
 
 __all__ = [
     "BINS",
@@ -34,10 +34,10 @@ DENSITIES = (Fraction(0), *(Fraction(1, 1 << b) for b in range(6, -1, -1)))
 BINS = len(DENSITIES)
 
 
-def _stored(kernel: str) -> str:
-    """The name, if it is that of a kernel for stored weights."""
-    if kernel not in STORED:
-        raise ValueError(f"must be one of {', '.join(STORED)}")
+def _known(kernel: str) -> str:
+    """The name, if it is a kernel's."""
+    if kernel not in KERNELS:
+        raise ValueError(f"must be one of {', '.join(KERNELS)}")
     return kernel
 
 
@@ -76,7 +76,7 @@ class Point(Part):
             all engines.
     """
 
-    kernel: Annotated[str, AfterValidator(_stored)]
+    kernel: Annotated[str, AfterValidator(_known)]
     depth: int = Field(ge=1, le=4096)
     columns: int = Field(ge=1, le=4096)
     step: int = Field(ge=0, lt=BINS)

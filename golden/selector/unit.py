@@ -1,18 +1,15 @@
 """Raw blocks to the statistics that the fuse selector weighs, as `rtl_gen.fuse.unit` takes them.
 
 `rtl_gen.fuse.unit.FuseUnit` sees a block as a stream of INT8 values and keeps of it only what its
-candidates ask for, per distinct threshold t of theirs:
+candidates ask for:
 
-- *kept*: values of ``|x| >= 2**t``, for every t;
-- *stored*: rows of the ``block`` kernel's occupied runs, for each t of a clustered candidate;
-- *crowded*: some M rows hold more than N values, for each t of an ``nm`` candidate;
+- *kept*: values of ``|x| >= 2**t``, for every distinct threshold t of theirs;
+- *ragged*: the rows are no multiple of ``dense_rows``, so that no ``dense`` candidate holds them;
 - *dropped* energy: ``4**(b - 1)`` for each value ``0 < |x| < 2**t`` of bit length b, and the
   energy of all values, where any t is above 0.
 
 `describe_raw` says the same of whole blocks. What a `golden.selector.selector.Selector` of the
-parameters' ``cycle_bits`` chooses for them is what the unit answers, bit for bit. A kernel that
-can't hold a block at its candidate's threshold is infeasible; everything else is
-`golden.selector.candidates.describe_blocks`.
+parameters' ``cycle_bits`` chooses for them is what the unit answers, bit for bit.
 """
 
 from collections.abc import Sequence
@@ -22,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import BadInput
-from ..formats import KERNELS, STORED
+from ..formats import RUN_TIME
 from ..shape import ArrayShape
 from .block_check import check_block
 from .candidates import COUNT_BITS, Blocks, Candidate, describe_blocks
@@ -30,11 +27,13 @@ from .selector import R_BITS
 from .table import PerformanceTable
 
 __all__ = [
+    "BLOCKS_AHEAD",
+    "OPERAND_WORDS",
     "WORD_ROWS_CHOICES",
     "UnitParameters",
-    "default_candidates",
     "describe_raw",
-    "lossy_candidates",
+    "operand_candidates",
+    "operand_columns",
     "raw_statistics",
     "raw_statistics_naive",
 ]
@@ -42,37 +41,42 @@ __all__ = [
 WORD_ROWS_CHOICES = (8, 16, 32, 64)
 """Values that the unit may read per cycle."""
 
+BLOCKS_AHEAD = 4
+"""Blocks of a run-time operand that the feeder holds whole, their headers not yet sent."""
+
+OPERAND_WORDS = 512
+"""Most 64-bit words of a block of a run-time operand; the feeder holds two such blocks."""
+
 _OCTAVES = 8
 _MAGNITUDES = _OCTAVES + 1
 _CANDIDATES_MOST = 64
 _SHAPES_MOST = 64
 
 
-def _lists_zeros(kernel: str) -> bool:
-    """Whether zeros cost a kernel as much as non-zeros do, wherever they stand."""
-    return KERNELS[kernel].stores_zeros and not KERNELS[kernel].clustered
+def operand_candidates(kernels: Sequence[str], lossy: bool) -> tuple[Candidate, ...]:
+    """How an array may run a block of an operand that exists only at run time.
 
-
-def default_candidates(kernels: Sequence[str]) -> tuple[Candidate, ...]:
-    """Every kernel that a table may hold, without a threshold; those that skip zeros first.
-
-    An empty block takes candidate 0, whatever it is, so that one must make empty blocks cheap.
+    As it stands in memory (``raw``), zeros skipped, or as ``dense`` rows if the array has that
+    kernel; ``lossy`` adds ``raw`` at thresholds of 4 and 16. Nothing else can be encoded from
+    raw bytes on the way. An array without ``raw`` has none.
     """
-    measured = [kernel for kernel in kernels if kernel in STORED and KERNELS[kernel].counted]
-    return tuple(Candidate(kernel) for kernel in sorted(measured, key=_lists_zeros))
+    if not set(kernels) & set(RUN_TIME):
+        return ()
+    found = [Candidate("raw")]
+    if "dense" in kernels:
+        found.append(Candidate("dense"))
+    if lossy:
+        found += [Candidate("raw", 2), Candidate("raw", 4)]
+    return tuple(found)
 
 
-def lossy_candidates(kernels: Sequence[str]) -> tuple[Candidate, ...]:
-    """The default candidates, and thresholds of 4 and 16 for the kernels that skip what they drop.
+def operand_columns(k_tile: int, columns: int) -> int:
+    """Most columns of a block of a run-time operand: what the feeder's buffer holds twice.
 
-    Those are ``bitmap`` at both and ``block`` at 4, or else the first kernel at both.
+    Args:
+        k_tile, columns: of the array, see `golden.shape.ArrayShape`.
     """
-    exact = default_candidates(kernels)
-    wanted = (Candidate("bitmap", 2), Candidate("block", 2), Candidate("bitmap", 4))
-    chosen = tuple(candidate for candidate in wanted if candidate.kernel in kernels)
-    if not chosen:
-        chosen = tuple(Candidate(exact[0].kernel, threshold) for threshold in (2, 4))
-    return exact + chosen
+    return min(columns, max(1, OPERAND_WORDS * 8 // k_tile))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,17 +86,17 @@ class UnitParameters:
     Parameters
     ----------
     candidates : tuple of Candidate
-        In order of their numbers, 1 to 64.
+        In order of their numbers, 1 to 64, of the kernels ``raw`` and ``dense``. An empty block
+        takes the first, whatever it is.
     sizes : tuple of int
         Elements of a block of each shape number of the table, 1 to 64 shapes.
     k_tile, columns : int
         Most rows and columns of a block, 1 to 4096; together below 2**24 elements.
     word_rows : int
         Rows of a column that arrive together: 8, 16, 32 or 64.
-    block_rows : int
-        Rows of a run of the ``block`` kernel: 1, 2, 4, 8 or 16.
-    nm_n, nm_m : int
-        At most N non-zeros in M rows for the ``nm`` kernel; M is 2, 4, 8 or 16 and N below M.
+    dense_rows : int
+        A ``dense`` candidate holds blocks whose rows are a multiple of this, a power of two up to
+        64; others are *ragged*.
 
     Raises
     ------
@@ -105,9 +109,7 @@ class UnitParameters:
     k_tile: int = 256
     columns: int = 16
     word_rows: int = 16
-    block_rows: int = 8
-    nm_n: int = 2
-    nm_m: int = 4
+    dense_rows: int = 1
 
     def __post_init__(self) -> None:
         for name, most in (("candidates", _CANDIDATES_MOST), ("sizes", _SHAPES_MOST)):
@@ -116,20 +118,24 @@ class UnitParameters:
                     f"fuse unit: {name}: must have 1 to {most} entries, "
                     f"got {len(getattr(self, name))}"
                 )
+        for candidate in self.candidates:
+            if candidate.kernel not in ("raw", "dense"):
+                raise BadInput(
+                    f"fuse unit: candidates: must be of the kernels raw and dense, "
+                    f"got {candidate.kernel}"
+                )
         limit = (1 << COUNT_BITS) - 1
         for name, value, most in (
             *(("sizes", size, limit) for size in self.sizes),
             ("k_tile", self.k_tile, 4096),
             ("columns", self.columns, 4096),
             ("k_tile * columns", self.k_tile * self.columns, limit),
-            ("nm_n", self.nm_n, self.nm_m - 1),
         ):
             if not 1 <= value <= most:
                 raise BadInput(f"fuse unit: {name}: must be 1 to {most}, got {value}")
         for name, known in (
             ("word_rows", WORD_ROWS_CHOICES),
-            ("block_rows", (1, 2, 4, 8, 16)),
-            ("nm_m", (2, 4, 8, 16)),
+            ("dense_rows", (1, 2, 4, 8, 16, 32, 64)),
         ):
             if getattr(self, name) not in known:
                 listed = ", ".join(map(str, known))
@@ -138,31 +144,30 @@ class UnitParameters:
                 )
 
     @classmethod
-    def of(
-        cls,
-        shape: ArrayShape,
-        sizes: Sequence[int] | None = None,
-        candidates: Sequence[Candidate] | None = None,
-        word_rows: int | None = None,
-    ) -> "UnitParameters":
-        """Return what suits an array.
+    def of_operand(cls, shape: ArrayShape, lossy: bool) -> "UnitParameters":
+        """Return what chooses for the run-time operands of an array, 64 bits per cycle.
 
-        Args:
-            shape: the array; one unit serves one group of engines.
-            sizes: elements of the table's block shapes; a full block without it.
-            candidates: `default_candidates` of the array's kernels without them.
-            word_rows: what a beat of the group's weight stream carries without it.
+        A ``dense`` block's columns must fill whole beats of the weight streams.
         """
+        columns = operand_columns(shape.k_tile, shape.columns)
         return cls(
-            candidates=tuple(candidates or default_candidates(shape.kernels)),
-            sizes=tuple(sizes or (shape.k_tile * shape.columns,)),
+            candidates=operand_candidates(shape.kernels, lossy),
+            sizes=(shape.k_tile * columns,),
             k_tile=shape.k_tile,
-            columns=shape.columns,
-            word_rows=word_rows or shape.data_bits // 8,
-            block_rows=shape.block_rows,
-            nm_n=shape.nm_n,
-            nm_m=shape.nm_m,
+            columns=columns,
+            word_rows=8,
+            dense_rows=shape.data_bits // 8,
         )
+
+    @property
+    def buffer_words(self) -> int:
+        """64-bit words that the feeder holds: at least two of the largest blocks."""
+        return 1 << (2 * self.columns * self.k_tile // 8 - 1).bit_length()
+
+    @property
+    def ragged_matters(self) -> bool:
+        """Whether a block's rows may keep a candidate from holding it."""
+        return self.dense_rows > 1 and any(c.kernel == "dense" for c in self.candidates)
 
     @property
     def count_bits(self) -> int:
@@ -188,18 +193,6 @@ class UnitParameters:
         """Distinct thresholds of the candidates, and 0, which tells an empty block."""
         return tuple(sorted({0, *(c.threshold for c in self.candidates)}))
 
-    @cached_property
-    def clustered_thresholds(self) -> tuple[int, ...]:
-        """Distinct thresholds of clustered candidates; none where a run is one row."""
-        if self.block_rows == 1:
-            return ()
-        return tuple(sorted({c.threshold for c in self.candidates if KERNELS[c.kernel].clustered}))
-
-    @cached_property
-    def nm_thresholds(self) -> tuple[int, ...]:
-        """Distinct thresholds of ``nm`` candidates."""
-        return tuple(sorted({c.threshold for c in self.candidates if KERNELS[c.kernel].selective}))
-
     @property
     def lossy(self) -> bool:
         """Whether any candidate drops values, so that errors are weighed."""
@@ -222,38 +215,24 @@ class UnitParameters:
 
 def raw_statistics_naive(
     block: np.ndarray, parameters: UnitParameters
-) -> tuple[list[int], list[int], list[bool]]:
+) -> tuple[list[int], list[bool]]:
     """The specification of `raw_statistics`: value after value, in the order of the stream."""
     p = parameters
     check_block("fuse unit", block, p.k_tile, p.columns)
     depth, columns = block.shape
     histogram = [0] * _MAGNITUDES
-    stored, crowded = [0] * len(p.candidates), [False] * len(p.candidates)
     for column in range(columns):
         for row in range(depth):
             histogram[abs(int(block[row, column])).bit_length()] += 1
-        for number, candidate in enumerate(p.candidates):
-            least = 1 << candidate.threshold
-            for start in range(0, depth, p.block_rows):
-                rows = range(start, min(start + p.block_rows, depth))
-                if any(abs(int(block[row, column])) >= least for row in rows):
-                    stored[number] += len(rows)
-            if KERNELS[candidate.kernel].selective:
-                for start in range(0, depth, p.nm_m):
-                    rows = range(start, min(start + p.nm_m, depth))
-                    held = sum(abs(int(block[row, column])) >= least for row in rows)
-                    crowded[number] |= held > p.nm_n
-    return histogram, stored, crowded
+    infeasible = [c.kernel == "dense" and depth % p.dense_rows != 0 for c in p.candidates]
+    return histogram, infeasible
 
 
-def raw_statistics(
-    block: np.ndarray, parameters: UnitParameters
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def raw_statistics(block: np.ndarray, parameters: UnitParameters) -> tuple[np.ndarray, np.ndarray]:
     """Statistics of one int8 block of shape (depth, columns).
 
     Returns:
-        log2-magnitude histogram (9,), rows that the ``block`` kernel stores per candidate (C,),
-        and whether an ``nm`` candidate can't hold the block (C,).
+        log2-magnitude histogram (9,), and whether a candidate can't hold the block (C,).
 
     Raises:
         BadInput: the block is not int8 of two dimensions, is empty or larger than the parameters
@@ -261,21 +240,11 @@ def raw_statistics(
     """
     p = parameters
     check_block("fuse unit", block, p.k_tile, p.columns)
-    depth, columns = block.shape
-    magnitude = np.abs(block.T.astype(np.int16))
-    lengths = np.frexp(magnitude.astype(np.float32))[1].astype(np.int8)
-    padded = np.zeros((columns, -(-depth // 16) * 16), np.int8)
-    padded[:, :depth] = lengths
-    runs = padded.reshape(columns, -1, p.block_rows).max(axis=-1)
-    rows = np.clip(depth - np.arange(runs.shape[1]) * p.block_rows, 0, p.block_rows)
-    thresholds = np.array([c.threshold for c in p.candidates])
-    # A group is crowded at a threshold that its (N + 1)-th largest value reaches.
-    groups = np.sort(padded.reshape(-1, p.nm_m), axis=-1)[:, p.nm_m - 1 - p.nm_n]
-    nm = np.array([KERNELS[c.kernel].selective for c in p.candidates])
+    lengths = np.frexp(np.abs(block.astype(np.int16)).astype(np.float32))[1]
+    dense = np.array([c.kernel == "dense" for c in p.candidates])
     return (
         np.bincount(lengths.reshape(-1), minlength=_MAGNITUDES).astype(np.int64),
-        ((runs[..., None] > thresholds) * rows[:, None]).sum(axis=(0, 1), dtype=np.int64),
-        nm & (groups.max() > thresholds),
+        dense & (len(block) % p.dense_rows != 0),
     )
 
 
@@ -303,5 +272,7 @@ def describe_raw(
             f"got {parameters.sizes}"
         )
     found = [raw_statistics(block, parameters) for block in blocks]
-    histogram, stored, infeasible = (np.stack(part) for part in zip(*found, strict=True))
+    histogram, infeasible = (np.stack(part) for part in zip(*found, strict=True))
+    # Rows stored in runs count for other kernels alone.
+    stored = np.zeros(len(found), np.int64)
     return describe_blocks(table, parameters.candidates, shape, histogram, stored, infeasible)

@@ -1,10 +1,20 @@
 """Trees that count, compare and find bits of one word."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from amaranth.hdl import Array, Cat, Const, Mux, Value
 
-__all__ = ["add_all", "count_ones", "largest", "lowest", "magnitude_bins", "pick", "six_to_three"]
+__all__ = [
+    "add_all",
+    "count_ones",
+    "largest",
+    "lowest",
+    "magnitude_bins",
+    "pick",
+    "reaches",
+    "six_to_three",
+]
 
 
 def add_all(terms: Sequence[Value]) -> Value:
@@ -52,13 +62,19 @@ def lowest(bits: Sequence[Value]) -> tuple[Value, Value]:
     return low | high, Value.cast(Cat(Mux(low, low_index, high_index), ~low))
 
 
+def reaches(value: Value, bit: int) -> Value:
+    """Whether the magnitude of a signed byte is at least ``2**bit``, bit 0 to 8."""
+    negative, bits = value[7], value[:7]
+    if bit >= 7:
+        return negative & ~bits.any() if bit == 7 else Const(0, 1)
+    # -x = ~x + 1 reaches 2**b if ~x does, or if the low bits of x are all zeros.
+    return Mux(negative, (~bits)[bit:].any() | ~bits[:bit].any(), bits[bit:].any())
+
+
 def magnitude_bins(value: Value) -> list[Value]:
     """One bit for each bit length 1 to 8 of the magnitude of a signed byte."""
-    negative, bits = value[7], value[:7]
-    # -x = ~x + 1 reaches 2**b if ~x does, or if the low bits of x are all zeros.
-    reaches = [Mux(negative, (~bits)[b:].any() | ~bits[:b].any(), bits[b:].any()) for b in range(7)]
-    reaches.append(negative & ~bits.any())
-    return [a & ~b for a, b in zip(reaches, [*reaches[1:], Const(0, 1)], strict=True)]
+    least = [reaches(value, bit) for bit in range(9)]
+    return [a & ~b for a, b in pairwise(least)]
 
 
 def pick(entries: Iterable[Value | int], index: Value) -> Value:

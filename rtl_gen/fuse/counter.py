@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,20 +14,17 @@ __all__ = ["BlockCounter", "counts_layout", "value_word"]
 
 
 def value_word(parameters: UnitParameters) -> data.StructLayout:
-    """``word_rows`` rows of a column; rows behind ``last_row`` are zero.
+    """``word_rows`` rows of a column; rows behind the column's last one are zero.
 
-    ``column_end`` closes the column, ``block_end`` (with it) the block. ``last_row``, the last
-    row of the column within the word, counts only with ``column_end``; ``block_shape``, the
-    number of the block's shape in the table, only with ``block_end``.
+    ``block_end`` closes the block; ``block_shape``, the number of its shape in the table, and
+    ``ragged``, where it matters, count only with it.
     """
-    rows = parameters.word_rows
     return data.StructLayout(
         {
-            "values": data.ArrayLayout(signed(8), rows),
-            "last_row": range(rows),
-            "column_end": 1,
+            "values": data.ArrayLayout(signed(8), parameters.word_rows),
             "block_end": 1,
             "block_shape": (len(parameters.sizes) - 1).bit_length(),
+            "ragged": int(parameters.ragged_matters),
         }
     )
 
@@ -35,16 +32,15 @@ def value_word(parameters: UnitParameters) -> data.StructLayout:
 def counts_layout(parameters: UnitParameters) -> data.StructLayout:
     """What `golden.selector.unit` keeps of a block; an array has one entry per distinct threshold.
 
-    ``kept`` follows ``thresholds``, ``stored`` ``clustered_thresholds``, ``crowded``
-    ``nm_thresholds``; ``dropped`` has a field ``below_t`` for each threshold t above 0, and
-    ``energy`` is that of all values. The last two are there only where a candidate drops values.
+    ``kept`` follows ``thresholds``; ``dropped`` has a field ``below_t`` for each threshold t above
+    0, and ``energy`` is that of all values. The last two are there only where a candidate drops
+    values.
     """
     p = parameters
     fields: dict = {
         "block_shape": (len(p.sizes) - 1).bit_length(),
         "kept": data.ArrayLayout(p.count_bits, len(p.thresholds)),
-        "stored": data.ArrayLayout(p.count_bits, len(p.clustered_thresholds)),
-        "crowded": len(p.nm_thresholds),
+        "ragged": int(p.ragged_matters),
     }
     if p.lossy:
         fields["dropped"] = data.StructLayout(
@@ -100,10 +96,9 @@ class BlockCounter(wiring.Component):
         marks = data.StructLayout(
             {
                 "valid": 1,
-                "last_row": word.last_row.shape(),
-                "column_end": 1,
                 "block_end": 1,
                 "block_shape": word.block_shape.shape(),
+                "ragged": word.ragged.shape(),
             }
         )
         seen, counted = Signal(marks), Signal(marks)
@@ -116,10 +111,9 @@ class BlockCounter(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 seen.valid.eq(self.words.valid),
-                seen.last_row.eq(word.last_row),
-                seen.column_end.eq(word.column_end),
-                seen.block_end.eq(word.block_end & word.column_end),
+                seen.block_end.eq(word.block_end),
                 seen.block_shape.eq(word.block_shape),
+                seen.ragged.eq(word.ragged),
                 counted.eq(seen),
             ]
 
@@ -149,16 +143,6 @@ class BlockCounter(wiring.Component):
         out = self.counts.payload
         for place, t in enumerate(p.thresholds):
             total(out.kept[place], register(f"kept_{t}", count_ones(list(reached[t]))))
-        for place, t in enumerate(p.clustered_thresholds):
-            stored = self._stored_rows(m, advance, seen, list(reached[t]))
-            total(out.stored[place], register(f"stored_{t}", stored))
-        for place, t in enumerate(p.nm_thresholds):
-            over = register(f"crowded_{t}", self._crowded(m, advance, seen, list(reached[t])))
-            sticky = Signal(name=f"crowded_so_far_{t}")
-            with m.If(step):
-                m.d.sync += sticky.eq(sticky | over)
-            with m.If(done):
-                m.d.sync += [sticky.eq(0), out.crowded[place].eq(sticky | over)]
         if p.lossy:
             bands = []
             for octave, bits in enumerate(octaves):
@@ -172,7 +156,11 @@ class BlockCounter(wiring.Component):
         with m.If(self.counts.ready):
             m.d.sync += self.counts.valid.eq(0)
         with m.If(done):
-            m.d.sync += [self.counts.valid.eq(1), out.block_shape.eq(counted.block_shape)]
+            m.d.sync += [
+                self.counts.valid.eq(1),
+                out.block_shape.eq(counted.block_shape),
+                out.ragged.eq(counted.ragged),
+            ]
         return m
 
     def _reached(
@@ -192,44 +180,6 @@ class BlockCounter(wiring.Component):
             reached[t] = Signal(p.word_rows, name=f"reached_{t}")
             m.d.comb += reached[t].eq(Cat(Cat(bits).any() for bits in zip(*above, strict=True)))
         return reached, octaves
-
-    def _stored_rows(self, m: Module, advance: Value, seen, bits: list[Value]) -> Value:
-        """Rows that the word adds to the stored ones; a run of rows may span words."""
-        rows, run = self._parameters.word_rows, self._parameters.block_rows
-        last_row = Value.cast(seen.last_row)
-        if run <= rows:
-            occupied = [Cat(bits[i : i + run]).any() for i in range(0, rows, run)]
-            shift = run.bit_length() - 1
-            # The run that the column ends in lacks the rows behind its last one.
-            cut = Cat(occupied).bit_select(last_row[shift:], 1) & seen.column_end
-            lacking = Mux(cut, ~last_row[:shift], 0)
-            return Value.cast((count_ones(occupied) * run - lacking)[: rows.bit_length()])
-        words = run // rows
-        place, before = Signal(range(words)), Signal()
-        occupied = Cat(bits).any()
-        with m.If(advance & seen.valid):
-            ends = seen.column_end | (place == words - 1)
-            m.d.sync += [
-                place.eq(Mux(ends, 0, place + 1)),
-                before.eq(~ends & (before | occupied)),
-            ]
-        added = Mux(seen.column_end, last_row + 1, rows)
-        return Mux(before, added, Mux(occupied, place * rows + added, 0))
-
-    def _crowded(self, m: Module, advance: Value, seen, bits: list[Value]) -> Value:
-        """Whether a group of M rows holds more than N values; a group may span words."""
-        p = self._parameters
-        rows, group = p.word_rows, p.nm_m
-        if group <= rows:
-            counts = [count_ones(bits[i : i + group]) for i in range(0, rows, group)]
-            return Cat(count > p.nm_n for count in counts).any()
-        words = group // rows
-        place, before = Signal(range(words)), Signal(range(group + 1))
-        held = before + count_ones(bits)
-        with m.If(advance & seen.valid):
-            ends = seen.column_end | (place == words - 1)
-            m.d.sync += [place.eq(Mux(ends, 0, place + 1)), before.eq(Mux(ends, 0, held))]
-        return held > p.nm_n
 
 
 def _energy(bands: list[Value]) -> Value:

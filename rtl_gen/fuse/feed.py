@@ -20,11 +20,10 @@ _RATIO_BITS = 16
 class StatisticsFeed(wiring.Component):
     """Serialises a block: count, density bin and error of each candidate, one per cycle.
 
-    Operation: the count is what a candidate's threshold keeps, or the stored rows for clustered
-    kernels; its bin follows from the size of the block's shape
-    (`golden.selector.table.density_bin`). The relative error is a division, a bit per cycle, done
-    once for candidates of one threshold that follow each other. The block stays at the input
-    until its last candidate leaves.
+    Operation: the count is what a candidate's threshold keeps; its bin follows from the size of the
+    block's shape (`golden.selector.table.density_bin`). The relative error is a division, a bit per
+    cycle, done once for candidates of one threshold that follow each other. The block stays at the
+    input until its last candidate leaves.
 
     Latency: `latency_cycles` from the block's first cycle at the input to its first beat, if that
     drops nothing. Throughput: a block every `UnitParameters.block_cycles`. Back-pressure: a beat
@@ -74,28 +73,22 @@ class StatisticsFeed(wiring.Component):
         if not p.lossy:
             m.d.comb += ready.eq(1)
 
-        counts, crowded = [], []
-        for candidate in p.candidates:
-            t = candidate.threshold
-            clustered = KERNELS[candidate.kernel].clustered and p.clustered_thresholds
-            if clustered:
-                counts.append(block.stored[p.clustered_thresholds.index(t)])
-            else:
-                counts.append(block.kept[p.thresholds.index(t)])
-            nm = KERNELS[candidate.kernel].selective
-            crowded.append(block.crowded[p.nm_thresholds.index(t)] if nm else 0)
-
+        counts = [block.kept[p.thresholds.index(c.threshold)] for c in p.candidates]
+        infeasible = [
+            block.ragged if p.ragged_matters and c.kernel == "dense" else 0 for c in p.candidates
+        ]
+        kernels = [KERNELS[candidate.kernel].number for candidate in p.candidates]
         # First stage: the candidate's count; second: its bin.
         valid = Signal()
         picked = Signal(self._layout)
         with m.If(flow):
             m.d.sync += [
                 valid.eq(offers),
-                picked.kernel.eq(pick((KERNELS[c.kernel].number for c in p.candidates), number)),
+                picked.kernel.eq(pick(kernels, number)),
                 picked.block_shape.eq(block.block_shape),
                 picked.count.eq(pick(counts, number)),
                 picked.error.eq(error),
-                picked.infeasible.eq(pick(crowded, number)),
+                picked.infeasible.eq(pick(infeasible, number)),
                 picked.empty.eq(block.kept[0] == 0),
                 picked.last.eq(number == final),
                 self.statistics.valid.eq(valid),

@@ -76,8 +76,8 @@ class FuseUnit(wiring.Component):
         sizes = hashlib.sha256(repr(p.sizes).encode()).hexdigest()[:8]
         law = f"_s{shift}_g{gain}" if p.lossy else ""
         self.module_name = (
-            f"sf_fuse_unit_w{p.word_rows}_k{p.k_tile}_n{p.columns}_b{p.block_rows}"
-            f"_{p.nm_n}of{p.nm_m}_c{listed}_p{len(p.sizes)}_{sizes}{law}"
+            f"sf_fuse_unit_w{p.word_rows}_k{p.k_tile}_n{p.columns}_d{p.dense_rows}"
+            f"_c{listed}_p{len(p.sizes)}_{sizes}{law}"
         )
         super().__init__(
             {

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.formats import KERNELS
+from golden.formats.block_header import PADDING_BITS
 from golden.shape import ArrayShape
 
 from ..event import block_header, carries_values, chunk, column_flags, found_row, row
@@ -20,7 +21,9 @@ class EventSource(wiring.Component):
     Operation: a block header selects the decoder; the decoder finds occupied rows, by itself or
     through the scanner.  At the end of a segment the ring is rewound ``last_play`` times.
 
-    Latency: header 1 cycle, scanner 2 cycles; one row per cycle.
+    An array with ``operand`` skips padding in front of a header.
+
+    Latency: header 1 cycle, as a word that is skipped; scanner 2 cycles; one row per cycle.
 
     Errors: an unknown kernel, more columns or rows than the array holds raise ``fault`` and stop
     the source until reset.
@@ -105,7 +108,10 @@ class EventSource(wiring.Component):
             m.d.sync += [idle.eq(0), in_header.eq(1)]
         with m.If(in_header):
             m.d.comb += self.index.ready.eq(1)
-            with m.If(self.index.valid):
+            there = self.index.valid
+            if shape.operand:
+                there &= incoming.as_value()[:PADDING_BITS].any()
+            with m.If(there):
                 m.d.sync += [header.eq(incoming), in_header.eq(0), running.eq(known)]
                 with m.If(~known):
                     m.d.sync += self.fault.eq(1)

@@ -30,7 +30,7 @@ from .registers import (
     address_of,
     registers_of,
 )
-from .selector_port import SelectorPort, selector_ports
+from .selector_port import SelectorPort, operand_ports
 
 __all__ = ["ADDRESS_BITS", "ArrayTop"]
 
@@ -43,7 +43,7 @@ class ArrayTop(wiring.Component):
     Ports: ``clk``, ``rst`` (synchronous, active high), ``s_axil_*``, ``s_axis_activations_*``,
     and per group g ``s_axis_weights_<g>_*`` (TDEST = 2 * engine + ring) and
     ``m_axis_results_<g>_*`` (TID = engine, TLAST ends a column). With the fuse selector,
-    ``s_axis_selector_*`` and ``m_axis_choices_*`` as well: see `SelectorPort`.
+    ``s_axis_operand_*`` as well, from which it feeds the weights of a job: see `SelectorPort`.
 
     Operation: see `SparseArray`; registers in `rtl_gen.top.registers`. After an error the inputs
     are discarded and no result leaves until ``CONTROL.reset``, so neither side hangs.
@@ -56,7 +56,7 @@ class ArrayTop(wiring.Component):
     config_hash : int
         First 32 bits of the configuration's hash.
     selector : UnitParameters or None
-        What a fuse selector beside the array is built for; None: there is none.
+        What the fuse selector for run-time operands is built for; None: there is none.
     """
 
     module_name = "sparsefuse"
@@ -93,7 +93,7 @@ class ArrayTop(wiring.Component):
                 prefix + "tready": In(1),
             }
         if selector is not None:
-            ports |= selector_ports(selector)
+            ports |= operand_ports()
         super().__init__(ports)
 
     def elaborate(self, platform):
@@ -110,11 +110,14 @@ class ArrayTop(wiring.Component):
         place(m, platform, "array", array, wrap=DomainRenamer("core"))
 
         halted = Signal()
-        moved = self._streams(m, array, halted)
-        self._registers(m, array, clear, halted, moved)
+        port = None
+        if self.selector is not None:
+            m.submodules.selector = port = SelectorPort(shape, self.selector)
+        moved = self._streams(m, array, halted, port)
+        self._registers(m, array, clear, halted, moved, port)
         return m
 
-    def _streams(self, m: Module, array: SparseArray, halted: Signal):
+    def _streams(self, m: Module, array: SparseArray, halted: Signal, operand: SelectorPort | None):
         """Connect the streams; return whether anything moved in this cycle."""
         shape = self.shape
         beat = array.activations.payload
@@ -125,6 +128,8 @@ class ArrayTop(wiring.Component):
             self.s_axis_activations_tready.eq(array.activations.ready | halted),
         ]
         moves = [self.s_axis_activations_tvalid & self.s_axis_activations_tready]
+        if operand is not None:
+            moves += self._operand(m, halted, operand)
         for g in range(shape.groups):
             weights = getattr(array, f"weights_{g}")
             results = getattr(array, f"results_{g}")
@@ -138,6 +143,16 @@ class ArrayTop(wiring.Component):
                 weights.valid.eq(port["tvalid"] & ~halted),
                 port["tready"].eq(weights.ready | halted),
             ]
+            if operand is not None:
+                beats = operand.beats
+                with m.If(operand.active):
+                    m.d.comb += [
+                        weights.payload.eq(beats.payload.beat),
+                        weights.valid.eq(beats.valid & (beats.payload.group == g)),
+                        port["tready"].eq(halted),
+                    ]
+                with m.If(beats.payload.group == g):
+                    m.d.comb += beats.ready.eq(weights.ready)
             moves.append(port["tvalid"] & port["tready"])
             port = {
                 name: getattr(self, f"m_axis_results_{g}_{name}")
@@ -153,7 +168,28 @@ class ArrayTop(wiring.Component):
             moves.append(port["tvalid"] & port["tready"])
         return Cat(*moves).any() | array.events.any()
 
-    def _registers(self, m: Module, array: SparseArray, clear, halted, moved) -> None:
+    def _operand(self, m: Module, halted: Signal, operand: SelectorPort) -> list:
+        """Connect the operand stream; return what tells that it moves."""
+        m.d.comb += [
+            operand.s_axis_operand_tdata.eq(self.s_axis_operand_tdata),
+            operand.s_axis_operand_tlast.eq(self.s_axis_operand_tlast),
+            operand.s_axis_operand_tvalid.eq(self.s_axis_operand_tvalid & ~halted),
+            self.s_axis_operand_tready.eq(operand.s_axis_operand_tready | halted),
+        ]
+        return [
+            self.s_axis_operand_tvalid & self.s_axis_operand_tready,
+            operand.beats.valid & operand.beats.ready,
+        ]
+
+    def _registers(
+        self,
+        m: Module,
+        array: SparseArray,
+        clear: Signal,
+        halted: Signal,
+        moved,
+        operand: SelectorPort | None,
+    ) -> None:
         shape = self.shape
         m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
         for name, member in axi_lite_ports(ADDRESS_BITS).items():
@@ -167,18 +203,18 @@ class ArrayTop(wiring.Component):
         m_tiles = Signal(8, init=1)
         watchdog = Signal(32)
         quiet = Signal(32)
-        errors = Signal(len(ERRORS))
+        # The last error is the operand's.
+        errors = Signal(len(ERRORS) if operand is not None else len(ERRORS) - 1)
         done = Signal()
         values = {}
         cycles = Signal(64)
         events = Signal(64)
         upper = {"CYCLES": Signal(32), "EVENTS": Signal(32)}
         start = Signal()
-        m.d.comb += [
-            array.m_tiles.eq(m_tiles),
-            array.start.eq(start),
-            halted.eq(errors[:3].any() | errors[4]),
-        ]
+        fatal = errors[:3].any() | errors[4]
+        if operand is not None:
+            fatal |= errors[6]
+        m.d.comb += [array.m_tiles.eq(m_tiles), array.start.eq(start), halted.eq(fatal)]
         m.d.sync += [
             start.eq(0),
             clear.eq(0),
@@ -216,7 +252,10 @@ class ArrayTop(wiring.Component):
         with m.If(written["CONTROL"]):
             m.d.comb += data.eq(new_data)
             with m.If(data[0] & ~data[1]):
-                with m.If(array.busy | start | ~m_tiles.any()):
+                refused = array.busy | start | ~m_tiles.any()
+                if operand is not None:
+                    refused |= ~operand.ready
+                with m.If(refused):
                     m.d.sync += errors[3].eq(1)
                 with m.Elif(~halted):
                     m.d.sync += [start.eq(1), done.eq(0), cycles.eq(0), events.eq(0)]
@@ -226,20 +265,28 @@ class ArrayTop(wiring.Component):
             m.d.sync += m_tiles.eq(new_data | (m_tiles & ~mask))
         with m.If(written["WATCHDOG"]):
             m.d.sync += watchdog.eq(new_data | (watchdog & ~mask))
+        if operand is not None:
+            m.d.comb += [
+                operand.clear.eq(clear),
+                operand.start.eq(start),
+                operand.write.eq(slave.write),
+                operand.address.eq(slave.write_address),
+                operand.data.eq(slave.write_data),
+                operand.mask.eq(mask),
+            ]
+            with m.If(operand.bad):
+                m.d.sync += errors[5].eq(1)
+            with m.If(operand.fault):
+                m.d.sync += errors[6].eq(1)
+            values |= {
+                register.name: operand.values.word_select(number, 32)
+                for number, register in enumerate(SELECTOR_REGISTERS)
+            }
         # A fault seen while the array is being reset belongs to the past.
         with m.If(clear):
             m.d.sync += [errors[:3].eq(0), errors[4].eq(0)]
-        if self.selector is not None:
-            port = SelectorPort(self.selector)
-            values |= self._select(m, port, clear)
-            m.d.comb += [
-                port.write.eq(slave.write),
-                port.address.eq(slave.write_address),
-                port.data.eq(slave.write_data),
-                port.mask.eq(mask),
-            ]
-            with m.If(port.bad):
-                m.d.sync += errors[5].eq(1)
+            if operand is not None:
+                m.d.sync += errors[6].eq(0)
 
         values |= {
             "IDENTITY": Const(IDENTITY, 32),
@@ -273,15 +320,3 @@ class ArrayTop(wiring.Component):
         for name, counter in (("CYCLES", cycles), ("EVENTS", events)):
             with m.If(slave.read & (slave.read_address == word(f"{name}_LOW"))):
                 m.d.sync += upper[name].eq(counter[32:])
-
-    def _select(self, m: Module, port: SelectorPort, clear: Signal) -> dict:
-        """The fuse selector beside the array; return the values of its registers."""
-        m.submodules.selector = port
-        m.d.comb += port.clear.eq(clear)
-        for name, member in selector_ports(self.selector).items():
-            inside, outside = getattr(port, name), getattr(self, name)
-            m.d.comb += inside.eq(outside) if member.flow == In else outside.eq(inside)
-        return {
-            register.name: port.values.word_select(number, 32)
-            for number, register in enumerate(SELECTOR_REGISTERS)
-        }

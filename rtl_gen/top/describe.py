@@ -4,7 +4,6 @@ from golden.selector.table import BIN_BITS, KERNEL_BITS
 from golden.selector.unit import UnitParameters
 
 from .registers import registers_of
-from .selector_port import choice_fields
 
 __all__ = ["c_header", "describe_selector", "register_markdown"]
 
@@ -52,7 +51,7 @@ def c_header(selector: bool = False) -> str:
 
 
 def describe_selector(parameters: UnitParameters) -> dict:
-    """What a host must know of the fuse selector: candidates, table, streams."""
+    """What a host must know of the fuse selector: candidates, table, most columns of a block."""
     shapes = len(parameters.sizes)
     return {
         "candidates": [
@@ -64,5 +63,4 @@ def describe_selector(parameters: UnitParameters) -> dict:
         "k_tile": parameters.k_tile,
         "columns": parameters.columns,
         "cycle_bits": parameters.cycle_bits,
-        "choice": {name: list(place) for name, place in choice_fields().items()},
     }

@@ -34,7 +34,13 @@ ERRORS = (
     ("bad_header", 0, 0, "A block header named an unknown kernel, no columns or a bad depth."),
     ("long_tile", 1, 1, "An activation tile had more rows than the buffer; the rest was dropped."),
     ("watchdog", 2, 2, "Nothing moved for WATCHDOG cycles while busy."),
-    ("bad_start", 3, 3, "Start while busy, or with M_TILES 0; the start was ignored."),
+    (
+        "bad_start",
+        3,
+        3,
+        "Start while busy, with M_TILES 0, or with an operand of no rows or columns; the start was "
+        "ignored.",
+    ),
     (
         "fusion_weights",
         4,
@@ -46,8 +52,15 @@ ERRORS = (
         "bad_selector",
         5,
         5,
-        "A write to a selector register broke its rule and was ignored; only in arrays built with "
-        "the selector.",
+        "A write to a selector or operand register broke its rule and was ignored; only in arrays "
+        "built with the selector.",
+    ),
+    (
+        "operand_length",
+        6,
+        6,
+        "TLAST of the operand stream did not come with the operand's last word alone; only in "
+        "arrays built with the selector.",
     ),
 )
 
@@ -176,6 +189,16 @@ SELECTOR_REGISTERS = (
         0,
         "Upper half: stores the word and steps TABLE_ADDRESS, which ends behind the table. Only "
         "while no block is on its way. Reads as 0.",
+    ),
+    Register("OPERAND_ROWS", 0x70, "rw", 0, "Rows K of a run-time operand, 1 to 131072."),
+    Register("OPERAND_COLUMNS", 0x74, "rw", 0, "Its columns N, 1 to 1048575."),
+    Register(
+        "OPERAND_SHARE",
+        0x78,
+        "rw",
+        0,
+        "Its columns per engine and pass, at most selector.columns of the manifest; 0: jobs take "
+        "their weights from the weight streams. The three only while not busy.",
     ),
 )
 """Only in arrays with the fuse selector; see `golden.selector.table` for the table's words."""

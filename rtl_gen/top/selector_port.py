@@ -1,4 +1,4 @@
-"""Selector port: the fuse unit beside the array, behind AXI4-Stream and registers."""
+"""Selector port: the way of a run-time operand, its fuse unit and feeder, behind registers."""
 
 from amaranth.hdl import (
     Cat,
@@ -7,102 +7,101 @@ from amaranth.hdl import (
     Const,
     DomainRenamer,
     Module,
-    Mux,
     ResetSignal,
     Signal,
     Value,
 )
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.selector.selector import Registers
 from golden.selector.unit import UnitParameters
+from golden.shape import ArrayShape
 
 from ..distinct import place
 from ..fuse.unit import FuseUnit
+from ..operand.feeder import OperandFeeder
+from ..operand.intake import COLUMN_BITS, ROW_BITS
+from ..operand.packer import block_beat
 from .registers import SELECTOR_REGISTERS, address_of
 
-__all__ = ["CHOICE_BITS", "SelectorPort", "choice_fields", "selector_ports"]
-
-CHOICE_BITS = 128
-"""TDATA of the stream of choices."""
+__all__ = ["SelectorPort", "operand_ports"]
 
 
-def choice_fields() -> dict[str, tuple[int, int]]:
-    """First bit and width of each field of a choice in TDATA."""
-    return {"candidate": (0, 8), "kernel": (8, 8), "error": (16, 16), "cost": (64, 48)}
-
-
-def selector_ports(parameters: UnitParameters) -> dict:
-    """The streams' members, by their port names."""
-    rows = parameters.word_rows
+def operand_ports() -> dict:
+    """The operand stream's members, by their port names."""
     return {
-        "s_axis_selector_tdata": In(8 * rows),
-        "s_axis_selector_tkeep": In(rows),
-        "s_axis_selector_tuser": In(1),
-        "s_axis_selector_tlast": In(1),
-        "s_axis_selector_tvalid": In(1),
-        "s_axis_selector_tready": Out(1),
-        "m_axis_choices_tdata": Out(CHOICE_BITS),
-        "m_axis_choices_tvalid": Out(1),
-        "m_axis_choices_tready": In(1),
+        "s_axis_operand_tdata": In(64),
+        "s_axis_operand_tlast": In(1),
+        "s_axis_operand_tvalid": In(1),
+        "s_axis_operand_tready": Out(1),
     }
 
 
 class SelectorPort(wiring.Component):
-    """A `FuseUnit` with AXI4-Stream ports and the registers that rule it.
+    """A `FuseUnit` and an `OperandFeeder` with their AXI4-Stream port and registers.
 
-    Operation: ``s_axis_selector`` takes a run-time operand in raw INT8, block by block and column
-    by column. A beat holds up to 8 rows of one column; TUSER ends the column, TLAST (with TUSER)
-    the block. TKEEP counts in a column's last beat alone: the rows up to its highest bit belong
-    to the column, and bytes without their bit are zero; without any bit it is one row of zero.
-    ``m_axis_choices`` answers with one beat per block, see `choice_fields`.
+    Operation: while ``OPERAND_SHARE`` is not 0, jobs take their weights from ``s_axis_operand``
+    (`golden.program.operand` says in which order). The unit chooses for each block, the feeder
+    sends the block as the choice says.
 
-    Selector and array share clock, reset and ``CONTROL.reset`` and nothing else: neither waits
-    for the other.
-
-    Latency and throughput: `FuseUnit`'s. A register write takes effect in the next cycle.
-    ``restart`` follows every reset by itself.
+    Latency and throughput: `FuseUnit`'s and `OperandFeeder`'s. A register write takes effect in
+    the next cycle. ``restart`` follows every reset by itself.
     Errors: ``bad`` is high for a cycle where a write breaks a rule, and the write does nothing:
-    a budget above 65535, a table address beyond the table, a word written behind its end, or a
-    restart while ``alpha_max`` is below ``alpha`` or ``beta_min`` above ``beta``. Nothing that is
-    written can stop the streams.
+    a budget above 65535, a table address beyond the table, a word written behind its end, a
+    restart while ``alpha_max`` is below ``alpha`` or ``beta_min`` above ``beta``, or a dimension
+    of the operand out of range. Nothing that is written can stop the streams.
 
     Parameters
     ----------
+    shape : ArrayShape
     parameters : UnitParameters
         Of one block shape.
 
     Members
     -------
     clear : In(1)
-        Reset of the unit; registers and table stay.
+        Reset of unit and feeder; registers and table stay.
+    start : In(1)
+        A job begins.
+    active : Out(1)
+        Jobs take their weights from the operand.
+    ready : Out(1)
+        A job may begin: the operand has rows and columns, or there is none.
     write : In(1)
         With ``address`` (in words), ``data`` and ``mask`` (bits written).
     values : Out(32 * registers)
         Of `SELECTOR_REGISTERS`, in their order.
     bad : Out(1)
-    others : `selector_ports`
+    fault : Out(1)
+        Sticky: see `OperandFeeder`.
+    beats : Out(stream of `block_beat`)
+    others : `operand_ports`
     """
 
-    def __init__(self, parameters: UnitParameters) -> None:
-        self._parameters = parameters
+    def __init__(self, shape: ArrayShape, parameters: UnitParameters) -> None:
+        self._shape, self._parameters = shape, parameters
         super().__init__(
             {
                 "clear": In(1),
+                "start": In(1),
+                "active": Out(1),
+                "ready": Out(1),
                 "write": In(1),
                 "address": In(6),
                 "data": In(32),
                 "mask": In(32),
                 "values": Out(32 * len(SELECTOR_REGISTERS)),
                 "bad": Out(1),
-                **selector_ports(parameters),
+                "fault": Out(1),
+                "beats": Out(stream.Signature(block_beat(shape))),
+                **operand_ports(),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        # The unit can be reset alone.
+        # Both can be reset alone.
         m.domains.selector = ClockDomain(local=True)
         m.d.comb += [
             ClockSignal("selector").eq(ClockSignal()),
@@ -110,36 +109,23 @@ class SelectorPort(wiring.Component):
         ]
         unit = FuseUnit(self._parameters)
         place(m, platform, "unit", unit, wrap=DomainRenamer("selector"))
-        self._streams(m, unit)
-        self._registers(m, unit)
+        feeder = OperandFeeder(self._shape, self._parameters, unit.free_words)
+        m.submodules.feeder = DomainRenamer("selector")(feeder)
+        wiring.connect(m, feeder.values, unit.words)
+        wiring.connect(m, unit.choices, feeder.choices)
+        wiring.connect(m, feeder.beats, wiring.flipped(self.beats))
+        m.d.comb += [
+            feeder.words.payload.data.eq(self.s_axis_operand_tdata),
+            feeder.words.payload.last.eq(self.s_axis_operand_tlast),
+            feeder.words.valid.eq(self.s_axis_operand_tvalid),
+            self.s_axis_operand_tready.eq(feeder.words.ready),
+            feeder.start.eq(self.start & self.active),
+            self.fault.eq(feeder.fault),
+        ]
+        self._registers(m, unit, feeder)
         return m
 
-    def _streams(self, m: Module, unit: FuseUnit) -> None:
-        rows = self._parameters.word_rows
-        word, keep = unit.words.payload, self.s_axis_selector_tkeep
-        last_row: Value = Const(0, word.last_row.shape())
-        for row in range(1, rows):
-            last_row = Mux(keep[row], Const(row, len(last_row)), last_row)
-        ends = self.s_axis_selector_tuser
-        for row in range(rows):
-            byte = self.s_axis_selector_tdata.word_select(row, 8)
-            m.d.comb += word.values[row].eq(Mux(keep[row] | ~ends, byte, 0))
-        choice, out = unit.choices.payload, self.m_axis_choices_tdata
-        m.d.comb += [
-            word.last_row.eq(last_row),
-            word.column_end.eq(ends),
-            word.block_end.eq(self.s_axis_selector_tlast),
-            unit.words.valid.eq(self.s_axis_selector_tvalid),
-            self.s_axis_selector_tready.eq(unit.words.ready),
-            self.m_axis_choices_tvalid.eq(unit.choices.valid),
-            unit.choices.ready.eq(self.m_axis_choices_tready),
-            *(
-                out[first : first + width].eq(choice[name])
-                for name, (first, width) in choice_fields().items()
-            ),
-        ]
-
-    def _registers(self, m: Module, unit: FuseUnit) -> None:
+    def _registers(self, m: Module, unit: FuseUnit, feeder: OperandFeeder) -> None:
         rest = Registers()
         alpha, alpha_max = Signal(16, init=rest.alpha), Signal(16, init=rest.alpha_max)
         beta, beta_min = Signal(16, init=rest.beta), Signal(16, init=rest.beta_min)
@@ -184,8 +170,27 @@ class SelectorPort(wiring.Component):
             m.d.sync += address.eq(address + ~address[-1])
         with m.If(self.clear):
             m.d.sync += choices.eq(0)
-        with m.Elif(self.m_axis_choices_tvalid & self.m_axis_choices_tready):
+        with m.Elif(unit.choices.valid):
             m.d.sync += choices.eq(choices + 1)
+        rows, columns = Signal(ROW_BITS + 1), Signal(COLUMN_BITS)
+        share = Signal(range(self._parameters.columns + 1))
+        for name, dimension, most in (
+            ("OPERAND_ROWS", rows, 1 << ROW_BITS),
+            ("OPERAND_COLUMNS", columns, (1 << COLUMN_BITS) - 1),
+            ("OPERAND_SHARE", share, self._parameters.columns),
+        ):
+            with m.If(written(name)):
+                value = merged(dimension)
+                m.d.comb += refused.eq(value > most)
+                with m.If(~refused):
+                    m.d.sync += dimension.eq(value)
+        m.d.sync += feeder.last_row.eq(rows - 1)
+        m.d.comb += [
+            feeder.columns.eq(columns),
+            feeder.share.eq(share),
+            self.active.eq(share.any()),
+            self.ready.eq(~self.active | (rows.any() & columns.any())),
+        ]
         m.d.comb += [
             unit.table_enable.eq(written("TABLE_HIGH") & ~address[-1]),
             unit.table_address.eq(address),
@@ -209,6 +214,9 @@ class SelectorPort(wiring.Component):
             "TABLE_ADDRESS": address,
             "TABLE_LOW": low,
             "TABLE_HIGH": Const(0, 32),
+            "OPERAND_ROWS": rows,
+            "OPERAND_COLUMNS": columns,
+            "OPERAND_SHARE": share,
         }
         for number, register in enumerate(SELECTOR_REGISTERS):
             m.d.comb += self.values.word_select(number, 32).eq(values[register.name])

@@ -99,10 +99,9 @@ class Host:
         self.results = [
             AxiStreamSink(bus(f"m_axis_results_{g}"), dut.clk, byte_lanes=1) for g in groups
         ]
-        if hasattr(dut, "s_axis_selector_tvalid"):
-            # These benches leave the fuse selector alone, which must not know the difference.
-            dut.s_axis_selector_tvalid.value = 0
-            dut.m_axis_choices_tready.value = 0
+        if shape.operand:
+            # These benches send stored weights.
+            dut.s_axis_operand_tvalid.value = 0
         # Until the array has been reset: drivers that run would read unknown values.
         self._hold_drivers(True)
         model = self.model

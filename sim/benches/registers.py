@@ -16,7 +16,7 @@ _SPACE = 256
 
 def _registers(dut: Any) -> tuple[Register, ...]:
     """The registers of this top."""
-    return registers_of(hasattr(dut, "s_axis_selector_tvalid"))
+    return registers_of(hasattr(dut, "s_axis_operand_tvalid"))
 
 
 def _stall(host: Host, pattern: str) -> None:

@@ -66,36 +66,22 @@ def verilator_environment() -> tuple[Path, dict[str, str]]:
     return root, environment
 
 
-_NO_SELECTOR = """
-constexpr int kSelectorBytes = 0, kChoiceBytes = 0;
-inline void put_selector(Vtop&, const uint8_t*, bool) {}
-inline bool selector_ready(Vtop&) { return false; }
-inline bool choice_valid(Vtop&) { return false; }
-inline void get_choice(Vtop&, uint8_t*) {}
+_NO_OPERAND = """
+inline void put_operand(Vtop&, const uint8_t*, bool) {}
+inline bool operand_ready(Vtop&) { return false; }
 """
-_SELECTOR = """
+_OPERAND = """
 #include <cstring>
-constexpr int kSelectorBytes = sizeof(Vtop::s_axis_selector_tdata);
-constexpr int kChoiceBytes = sizeof(Vtop::m_axis_choices_tdata);
-inline void put_selector(Vtop& top, const uint8_t* beat, bool ready) {
-  top.s_axis_selector_tvalid = beat != nullptr;
-  if (beat) {
-    std::memcpy(&top.s_axis_selector_tdata, beat, kSelectorBytes);
-    top.s_axis_selector_tkeep = beat[kSelectorBytes];
-    top.s_axis_selector_tuser = beat[kSelectorBytes + 1] & 1;
-    top.s_axis_selector_tlast = beat[kSelectorBytes + 1] >> 1;
-  }
-  top.m_axis_choices_tready = ready;
+inline void put_operand(Vtop& top, const uint8_t* word, bool last) {
+  top.s_axis_operand_tvalid = word != nullptr;
+  if (word) std::memcpy(&top.s_axis_operand_tdata, word, sizeof(top.s_axis_operand_tdata));
+  top.s_axis_operand_tlast = last;
 }
-inline bool selector_ready(Vtop& top) { return top.s_axis_selector_tready; }
-inline bool choice_valid(Vtop& top) { return top.m_axis_choices_tvalid; }
-inline void get_choice(Vtop& top, uint8_t* to) {
-  std::memcpy(to, &top.m_axis_choices_tdata, kChoiceBytes);
-}
+inline bool operand_ready(Vtop& top) { return top.s_axis_operand_tready; }
 """
 
 
-def _glue(shape: ArrayShape, selector: bool) -> str:
+def _glue(shape: ArrayShape) -> str:
     """C++ table of the top's ports, for the harness."""
 
     def stream(prefix: str, side: str) -> str:
@@ -115,7 +101,7 @@ struct Ports {{ Port activations; Port weights[kGroups]; Port results[kGroups]; 
 inline Ports bind(Vtop* top) {{
   return Ports{{{stream("s_axis_activations", "tlast")}, {{{weights}}}, {{{results}}}}};
 }}
-{_SELECTOR if selector else _NO_SELECTOR}"""
+{_OPERAND if shape.operand else _NO_OPERAND}"""
 
 
 def _call(command: Sequence[str], cwd: Path, environment: dict[str, str]) -> None:
@@ -132,8 +118,6 @@ def build_library(
     sources: Sequence[Path],
     cache: Path,
     progress: Callable[[str, int, int], None] | None = None,
-    *,
-    selector: bool = False,
 ) -> Path:
     """Verilate and compile an array; see `build_model`.
 
@@ -142,9 +126,8 @@ def build_library(
         sources: Verilog files of the top ``sparsefuse``, primitives' twins included.
         cache: folder of built libraries.
         progress: called with (what, done, total).
-        selector: the top has a fuse selector.
     """
-    glue = _glue(shape, selector)
+    glue = _glue(shape)
     return build_model("array", "sparsefuse", sources, _HARNESS, glue, cache, progress)
 
 

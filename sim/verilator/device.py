@@ -2,7 +2,7 @@
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +54,7 @@ class ArrayDevice:
         self.seconds = 0.0
         self._library = ctypes.CDLL(str(library))
         self._library.sf_new.restype = ctypes.c_void_p
-        for name in ("sf_ticks", "sf_selector_sent", "sf_selector_found"):
-            getattr(self._library, name).restype = ctypes.c_uint64
+        self._library.sf_ticks.restype = ctypes.c_uint64
         self._handle = ctypes.c_void_p(self._library.sf_new())
 
     def __enter__(self) -> "ArrayDevice":
@@ -99,29 +98,11 @@ class ArrayDevice:
         """Let clock cycles pass."""
         self._library.sf_wait(self._handle, ctypes.c_uint64(cycles))
 
-    def begin_selector(
-        self, beats: np.ndarray, choices: np.ndarray, idle: int, stall: int, seed: int
-    ) -> None:
-        """Start a stream through the fuse selector; see `sim.verilator.selector_host`.
-
-        Both arrays must live until it has ended. ``choices`` is filled.
-        """
-        self._library.sf_selector(
-            self._handle,
-            ctypes.c_void_p(beats.ctypes.data),
-            ctypes.c_uint64(len(beats)),
-            ctypes.c_void_p(choices.ctypes.data),
-            ctypes.c_uint64(len(choices)),
-            ctypes.c_uint32(idle),
-            ctypes.c_uint32(stall),
-            ctypes.c_uint64(seed),
+    def pace(self, idle: int, stall: int, seed: int) -> None:
+        """From now on streams idle and results stall for so many of a thousand cycles."""
+        self._library.sf_pace(
+            self._handle, ctypes.c_uint32(idle), ctypes.c_uint32(stall), ctypes.c_uint64(seed)
         )
-
-    @property
-    def selector_progress(self) -> tuple[int, int]:
-        """Beats that the fuse selector has taken and choices that it has given."""
-        library, handle = self._library, self._handle
-        return library.sf_selector_sent(handle), library.sf_selector_found(handle)
 
     def matmul(
         self,
@@ -144,52 +125,87 @@ class ArrayDevice:
         Raises:
             CheckFailed: timeout, an error of the array, or missing or surplus results.
         """
-        shape = self.shape
-        weights = [plan.weight_beats(g) for g in range(shape.groups)]
-        beats_per_column = shape.drain_cycles
+        weights = [plan.weight_beats(g) for g in range(self.shape.groups)]
         rows = []
         for number, job in enumerate(plan.jobs):
-            data, last = plan.activation_beats(activations, job)
-            side = last.astype(np.uint8)
-            source = _Stream(data.ctypes.data, side.ctypes.data, len(data), plan.segments)
-            sources = (_Stream * shape.groups)(
-                *(_Stream(d.ctypes.data, t.ctypes.data, len(d), 1) for d, t in weights)
-            )
-            buffers = []
-            for g in range(shape.groups):
-                streams = plan.streams[g * shape.group : (g + 1) * shape.group]
-                columns = sum(len(c) for s in streams for c in s.columns) * len(job)
-                beats = columns * beats_per_column
-                buffers.append(
-                    (np.empty((beats, shape.result_bits // 8), np.uint8), np.empty(beats, np.uint8))
-                )
-            sinks = (_Sink * shape.groups)(
-                *(_Sink(d.ctypes.data, e.ctypes.data, len(d), 0) for d, e in buffers)
-            )
-            self.write("M_TILES", len(job))
-            self.write("CONTROL", 1)
-            started = time.perf_counter()
-            status = self._library.sf_stream(
-                self._handle, ctypes.byref(source), sources, sinks, ctypes.c_uint64(limit)
-            )
-            self.seconds += time.perf_counter() - started
-            self._check(status, limit)
-            self.cycles += self.counter("CYCLES")
-            self.events += self.counter("EVENTS")
-            results = [
-                (
-                    d.view("<i4").reshape(-1, shape.lanes),
-                    np.ascontiguousarray(e[::beats_per_column]),
-                )
-                for d, e in buffers
-            ]
-            try:
-                rows.append(plan.collect(job, results))
-            except ValueError as error:
-                raise CheckFailed(f"results: {error}") from error
+            rows.append(self.run_job(plan, job, activations, weights, limit=limit))
             if progress:
                 progress(number + 1, len(plan.jobs))
         return np.concatenate(rows)
+
+    def run_job(
+        self,
+        plan: Plan,
+        job: range,
+        activations: np.ndarray,
+        weights: Sequence[tuple[np.ndarray, np.ndarray]],
+        operand: np.ndarray | None = None,
+        limit: int = 100_000,
+    ) -> np.ndarray:
+        """Run one job of a product.
+
+        Args:
+            plan: of the product.
+            job: its tiles of tokens.
+            activations: int8 (M, K).
+            weights: per group, beats and targets.
+            operand: uint64 (words,), for the operand stream; None: there is none.
+            limit: cycles without any stream moving after which the run fails.
+
+        Returns:
+            int32 (rows of the job, N).
+
+        Raises:
+            CheckFailed: as `matmul`.
+        """
+        shape = self.shape
+        beats_per_column = shape.drain_cycles
+        data, last = plan.activation_beats(activations, job)
+        side = last.astype(np.uint8)
+        source = _Stream(data.ctypes.data, side.ctypes.data, len(data), plan.segments)
+        sources = (_Stream * shape.groups)(
+            *(_Stream(d.ctypes.data, t.ctypes.data, len(d), 1) for d, t in weights)
+        )
+        words = np.zeros(0, np.uint64) if operand is None else np.ascontiguousarray(operand)
+        ends = (np.arange(len(words)) == len(words) - 1).astype(np.uint8)
+        feed = _Stream(words.ctypes.data, ends.ctypes.data, len(words), 1)
+        buffers = []
+        for g in range(shape.groups):
+            streams = plan.streams[g * shape.group : (g + 1) * shape.group]
+            columns = sum(len(c) for s in streams for c in s.columns) * len(job)
+            beats = columns * beats_per_column
+            buffers.append(
+                (np.empty((beats, shape.result_bits // 8), np.uint8), np.empty(beats, np.uint8))
+            )
+        sinks = (_Sink * shape.groups)(
+            *(_Sink(d.ctypes.data, e.ctypes.data, len(d), 0) for d, e in buffers)
+        )
+        self.write("M_TILES", len(job))
+        self.write("CONTROL", 1)
+        started = time.perf_counter()
+        status = self._library.sf_stream(
+            self._handle,
+            ctypes.byref(source),
+            sources,
+            ctypes.byref(feed),
+            sinks,
+            ctypes.c_uint64(limit),
+        )
+        self.seconds += time.perf_counter() - started
+        self._check(status, limit)
+        self.cycles += self.counter("CYCLES")
+        self.events += self.counter("EVENTS")
+        results = [
+            (
+                d.view("<i4").reshape(-1, shape.lanes),
+                np.ascontiguousarray(e[::beats_per_column]),
+            )
+            for d, e in buffers
+        ]
+        try:
+            return plan.collect(job, results)
+        except ValueError as error:
+            raise CheckFailed(f"results: {error}") from error
 
     def _check(self, status: int, limit: int) -> None:
         errors = self.read("ERROR")

@@ -70,10 +70,11 @@ def raw_words(
         padded = np.zeros((columns, per_column * rows), np.int8)
         padded[:, :depth] = block.T
         flags = np.zeros((columns, per_column), np.uint64)
-        last_row = (depth - 1) % rows << layout["last_row"].offset - 8 * rows
-        flags[:, -1] = last_row | 1 << layout["column_end"].offset - 8 * rows
         last = 1 << layout["block_end"].offset - 8 * rows
-        flags[-1, -1] |= np.uint64(last | int(number) << layout["block_shape"].offset - 8 * rows)
+        last |= int(number) << layout["block_shape"].offset - 8 * rows
+        if parameters.ragged_matters and depth % parameters.dense_rows:
+            last |= 1 << layout["ragged"].offset - 8 * rows
+        flags[-1, -1] = last
         words = np.empty((columns * per_column, stride), np.uint8)
         words[:, :rows] = padded.reshape(-1, rows).view(np.uint8)
         words[:, rows:] = flags.reshape(-1, 1).astype("<u8").view(np.uint8)[:, : stride - rows]

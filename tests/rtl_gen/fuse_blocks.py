@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from golden.formats import KERNELS
 from golden.selector.selector import Registers
-from golden.selector.table import BINS, MEASURED, PerformanceTable, Point
+from golden.selector.table import BINS, PerformanceTable, Point
 
 __all__ = ["SHAPES", "random_table", "raw_block", "raw_blocks", "set_up"]
 
@@ -15,7 +16,7 @@ SHAPES = ((16, 4), (48, 12), (64, 16))
 
 def random_table(
     rng: np.random.Generator,
-    kernels: Sequence[str] = MEASURED,
+    kernels: Sequence[str] = tuple(KERNELS),
     shapes: Sequence[tuple[int, int]] = SHAPES,
 ) -> PerformanceTable:
     """Any lines at all, one in twenty without a measurement."""

@@ -10,26 +10,24 @@ from golden.selector.unit import UnitParameters, describe_raw, raw_statistics
 from rtl_gen.fuse.feed import StatisticsFeed
 from tests.rtl_gen.fuse_blocks import SHAPES, random_table, raw_blocks
 
-EXACT = (Candidate("bitmap"), Candidate("nm"), Candidate("block"), Candidate("dense"))
-LOSSY = (Candidate("bitmap"), Candidate("block", 2), Candidate("nm", 2), Candidate("dense", 8))
+EXACT = (Candidate("raw"), Candidate("dense"))
+LOSSY = (Candidate("raw"), Candidate("dense", 2), Candidate("raw", 2), Candidate("raw", 8))
 NUMBER = 60
 
 
 def parameters(candidates: tuple[Candidate, ...]) -> UnitParameters:
     sizes = tuple(depth * columns for depth, columns in SHAPES)
-    return UnitParameters(candidates=candidates, sizes=sizes, k_tile=64, columns=16)
+    return UnitParameters(candidates=candidates, sizes=sizes, k_tile=64, columns=16, dense_rows=8)
 
 
 def counts(p: UnitParameters, shape: int, block: np.ndarray) -> dict:
     """Payload of one block, from its golden statistics."""
-    histogram, stored, crowded = raw_statistics(block, p)
+    histogram, _ = raw_statistics(block, p)
     energy = histogram[1:] << np.arange(0, 16, 2)
-    numbers = {(c.kernel, c.threshold): n for n, c in enumerate(p.candidates)}
     payload = {
         "block_shape": shape,
         "kept": [int(histogram[t + 1 :].sum()) for t in p.thresholds],
-        "stored": [int(stored[numbers["block", t]]) for t in p.clustered_thresholds],
-        "crowded": sum(int(crowded[numbers["nm", t]]) << i for i, t in enumerate(p.nm_thresholds)),
+        "ragged": int(len(block) % p.dense_rows != 0),
     }
     if p.lossy:
         payload["dropped"] = {f"below_{t}": int(energy[:t].sum()) for t in p.thresholds[1:]}

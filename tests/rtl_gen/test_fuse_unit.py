@@ -10,8 +10,7 @@ from amaranth.sim import Simulator
 from flows.build import cache_folder
 from golden.selector.candidates import Candidate
 from golden.selector.selector import INFEASIBLE, Choice, Registers, Selector
-from golden.selector.table import MEASURED
-from golden.selector.unit import UnitParameters, default_candidates, describe_raw
+from golden.selector.unit import UnitParameters, describe_raw, operand_candidates
 from golden.shape import ArrayShape
 from rtl_gen.emit import verilog
 from rtl_gen.fuse.counter import value_word
@@ -19,13 +18,11 @@ from rtl_gen.fuse.unit import FuseUnit
 from sim.verilator.fuse_unit import FuseUnitModel, raw_words
 from tests.rtl_gen.fuse_blocks import SHAPES, random_table, raw_blocks, set_up
 
-EXACT = default_candidates(MEASURED)
+EXACT = operand_candidates(("raw", "dense"), lossy=False)
 LOSSY = (
-    *EXACT,
-    Candidate("bitmap", 2),
-    Candidate("block", 2),
-    Candidate("nm", 4),
-    Candidate("bitmap", 8),
+    *operand_candidates(("raw", "dense"), lossy=True),
+    Candidate("dense", 3),
+    Candidate("raw", 8),
 )
 SIZES = tuple(depth * columns for depth, columns in SHAPES)
 REGISTERS = Registers(alpha=300, beta=400, alpha_max=9000, beta_min=3, budget=900)
@@ -44,9 +41,8 @@ def same(found: Choice, expected: Choice) -> bool:
 @pytest.fixture(scope="module", params=["exact", "lossy"])
 def model(request) -> FuseUnitModel:
     built = {
-        "exact": parameters(EXACT, word_rows=16),
-        # Runs and groups that span two words.
-        "lossy": parameters(LOSSY, word_rows=8, block_rows=16, nm_n=3, nm_m=16),
+        "exact": parameters(EXACT, word_rows=16, dense_rows=32),
+        "lossy": parameters(LOSSY, word_rows=8, dense_rows=8),
     }
     return FuseUnitModel(built[request.param], cache_folder("verilator"), SHIFT, GAIN)
 
@@ -62,7 +58,7 @@ def test_ten_thousand_blocks(model: FuseUnitModel, rng):
         assert same(got.choice, expected)
         assert got.states[-1].tolist() == [golden.running_error, golden.alpha, golden.beta]
     # The stimulus must reach what it is for.
-    assert len(np.unique(expected.candidate)) > 3
+    assert len(np.unique(expected.candidate)) == len(model.parameters.candidates)
     assert (expected.cost == 0).any()
     if model.parameters.lossy:
         assert golden.alpha != REGISTERS.alpha
@@ -73,7 +69,7 @@ def test_ten_thousand_blocks(model: FuseUnitModel, rng):
 def test_corners_of_the_weights_and_of_the_table(model: FuseUnitModel, beta: int, rng):
     table = random_table(rng)
     # A table that lacks kernels: their candidates are infeasible.
-    small = random_table(rng, ("nm",))
+    small = random_table(rng, ("dense",))
     registers = Registers(alpha=0xFFFF, beta=beta, budget=0)
     shape, blocks = raw_blocks(rng, 1500)
     for used in (table, small):
@@ -104,23 +100,19 @@ def test_shorter_blocks_take_the_cycles_of_the_candidate_list(model: FuseUnitMod
 
 
 @pytest.mark.parametrize(
-    ("candidates", "word_rows", "block_rows", "nm"),
+    ("candidates", "word_rows", "dense_rows"),
     [
-        (LOSSY, 64, 2, (2, 4)),
-        (EXACT, 64, 8, (1, 4)),
-        (LOSSY, 32, 16, (5, 8)),
-        (EXACT, 8, 1, (7, 16)),
-        ((Candidate("bitmap"),), 16, 4, (1, 2)),
+        (LOSSY, 64, 16),
+        (EXACT, 64, 64),
+        (LOSSY, 32, 1),
+        (EXACT, 8, 2),
+        ((Candidate("raw"),), 16, 8),
     ],
 )
 def test_other_widths_and_kernels(
-    candidates: tuple[Candidate, ...],
-    word_rows: int,
-    block_rows: int,
-    nm: tuple[int, int],
-    rng,
+    candidates: tuple[Candidate, ...], word_rows: int, dense_rows: int, rng
 ):
-    p = parameters(candidates, word_rows=word_rows, block_rows=block_rows, nm_n=nm[0], nm_m=nm[1])
+    p = parameters(candidates, word_rows=word_rows, dense_rows=dense_rows)
     table = random_table(rng)
     shape, blocks = raw_blocks(rng, 24)
     expected = Selector(table, REGISTERS, cycle_bits=p.cycle_bits).run(
@@ -172,22 +164,20 @@ def test_a_unit_of_an_array():
         value_words=64,
         queue=4,
         data_bits=128,
-        kernels=("dense", "nm", "bitmap"),
+        kernels=("dense", "raw", "bitmap"),
         mac="packed",
-        nm_n=1,
-        nm_m=8,
+        operand=True,
     )
-    p = UnitParameters.of(shape)
-    assert p.word_rows == 16
-    assert p.sizes == (512,)
-    assert [c.kernel for c in p.candidates] == ["bitmap", "dense", "nm"]
-    assert (p.nm_n, p.nm_m, p.lossy) == (1, 8, False)
+    p = UnitParameters.of_operand(shape, lossy=False)
+    assert (p.word_rows, p.dense_rows, p.sizes) == (8, 16, (512,))
+    assert [c.kernel for c in p.candidates] == ["raw", "dense"]
+    assert not p.lossy
     unit = FuseUnit(p)
-    assert unit.latency_cycles == 3 + 2 + 7 + 2
-    assert unit.free_words == 3
+    assert unit.latency_cycles == 3 + 2 + 7 + 1
+    assert unit.free_words == 2
     text = verilog(unit)
     assert f"module {unit.module_name}(" in text
-    other = FuseUnit(UnitParameters.of(shape, candidates=[Candidate("bitmap", 3)]))
+    other = FuseUnit(UnitParameters.of_operand(shape, lossy=True))
     cast(Any, other)._MustUse__silence = True
     assert other.module_name != unit.module_name
     del other

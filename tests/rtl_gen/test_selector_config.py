@@ -3,7 +3,7 @@
 import pytest
 
 from golden.errors import BadInput
-from golden.selector.unit import lossy_candidates
+from golden.selector.unit import OPERAND_WORDS, operand_columns
 from rtl_gen.config import derive, parse
 from rtl_gen.top.describe import c_header, describe_selector, register_markdown
 from rtl_gen.top.registers import REGISTERS, SELECTOR_REGISTERS, registers_of
@@ -31,10 +31,10 @@ def test_none_is_the_default():
 @pytest.mark.parametrize(
     ("selector", "kernels", "expected"),
     [
-        ("exact", ["dense", "bitmap"], [("bitmap", 0), ("dense", 0)]),
-        ("lossy", ["bitmap"], [("bitmap", 0), ("bitmap", 2), ("bitmap", 4)]),
-        ("lossy", ["dense"], [("dense", 0), ("dense", 2), ("dense", 4)]),
-        ("lossy", ["block", "raw"], [("block", 0), ("block", 2)]),
+        ("exact", ["dense", "raw", "bitmap"], [("raw", 0), ("dense", 0)]),
+        ("exact", ["bitmap", "raw"], [("raw", 0)]),
+        ("lossy", ["raw"], [("raw", 0), ("raw", 2), ("raw", 4)]),
+        ("lossy", ["raw", "dense"], [("raw", 0), ("dense", 0), ("raw", 2), ("raw", 4)]),
     ],
 )
 def test_candidates(selector: str, kernels: list[str], expected: list[tuple[str, int]]):
@@ -47,17 +47,20 @@ def test_candidates(selector: str, kernels: list[str], expected: list[tuple[str,
     assert (described["word_rows"], described["table_words"]) == (8, 64)
 
 
-def test_lossy_adds_to_exact():
-    listed = lossy_candidates(("dense", "bitmap", "block"))
-    assert [c.threshold for c in listed] == [0, 0, 0, 2, 2, 4]
+def test_a_block_fits_the_buffer_twice():
+    for k_tile, columns in ((16, 4096), (64, 8), (256, 64), (4096, 4)):
+        most = operand_columns(k_tile, columns)
+        assert 1 <= most <= columns
+        assert most == columns or (most + 1) * k_tile // 8 > OPERAND_WORDS
+        assert most * k_tile // 8 <= OPERAND_WORDS
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (intent("exact", ["raw"]), "must be none without one of dense, .* got 'exact'"),
-        (intent("lossy", ["bitmap"], 32), r"must be none where .* \(32\) is no multiple of 64"),
-        (intent("lossi", ["bitmap"]), "must be one of none, exact, lossy .did you mean lossy"),
+        (intent("exact", ["dense"]), "must be none without raw in schedule.kernels, got 'exact'"),
+        (intent("lossy", ["raw"], 32), r"must be none where .* \(32\), are no multiple of 64"),
+        (intent("lossi", ["raw"]), "must be one of none, exact, lossy .did you mean lossy"),
     ],
 )
 def test_refusals(changed: dict, message: str):

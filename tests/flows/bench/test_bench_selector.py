@@ -7,21 +7,16 @@ import pytest
 
 from flows.bench import BENCHES
 from flows.bench import selector as bench
-from flows.bench.kernels import kernels_config, measure_table
+from flows.operand import operand_table
 from golden.selector.selector import Selector
 from golden.selector.unit import UnitParameters, describe_raw
-
-
-def quiet(*_: object) -> None:
-    pass
 
 
 class Model:
     """Answers like the compiler, but for the blocks of ``wrong``."""
 
     def __init__(self, wrong: tuple[int, ...]) -> None:
-        shape = kernels_config().shape
-        self.parameters = UnitParameters.of(shape, candidates=bench.CANDIDATES["lossy"])
+        self.parameters = UnitParameters.of_operand(bench.bench_config(lossy=True).shape, True)
         self.wrong = list(wrong)
 
     def play(self, table, registers, shape, blocks):
@@ -39,7 +34,7 @@ class Model:
 
 @pytest.mark.parametrize("wrong", [(), (3, 40)])
 def test_unlike_decisions_are_counted(wrong: tuple[int, ...], rng):
-    table = measure_table(kernels_config(), quiet, [(64, 16)], rtl=False)
+    table = operand_table(bench.bench_config(lossy=True))
     blocks = [bench.mixed_block(rng, 64, 16) for _ in range(60)]
     others = bench.scrambled(table, rng)
     for used in (table, others):

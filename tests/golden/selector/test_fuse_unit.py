@@ -6,37 +6,27 @@ import numpy as np
 import pytest
 
 from golden.errors import BadInput
-from golden.formats.block_runs import BlockRuns
-from golden.formats.nm import StructuredNM
+from golden.formats import KERNELS
 from golden.selector.candidates import Candidate, relative_error
 from golden.selector.pattern import PatternParameters, analyse
-from golden.selector.table import MEASURED
 from golden.selector.unit import (
     UnitParameters,
-    default_candidates,
     describe_raw,
+    operand_candidates,
     raw_statistics,
     raw_statistics_naive,
 )
-from golden.shape import KERNELS
 
 CANDIDATES = (
-    *default_candidates(MEASURED),
-    Candidate("block", 3),
-    Candidate("nm", 4),
-    Candidate("bitmap", 8),
+    *operand_candidates(("raw", "dense"), lossy=True),
+    Candidate("dense", 3),
+    Candidate("raw", 8),
 )
 
 
-def parameters(block_rows: int, nm_n: int, nm_m: int) -> UnitParameters:
+def parameters(dense_rows: int = 1) -> UnitParameters:
     return UnitParameters(
-        candidates=CANDIDATES,
-        sizes=(1024,),
-        k_tile=64,
-        columns=16,
-        block_rows=block_rows,
-        nm_n=nm_n,
-        nm_m=nm_m,
+        candidates=CANDIDATES, sizes=(1024,), k_tile=64, columns=16, dense_rows=dense_rows
     )
 
 
@@ -50,30 +40,26 @@ def random_block(rng: np.random.Generator) -> np.ndarray:
     return np.where(keep, values, 0).astype(np.int8)
 
 
-@pytest.mark.parametrize(
-    ("block_rows", "nm_n", "nm_m"), [(1, 1, 2), (2, 2, 4), (4, 1, 4), (8, 4, 8), (16, 5, 16)]
-)
-def test_naive_vectorised_and_kernels_agree(block_rows: int, nm_n: int, nm_m: int, rng):
-    p = parameters(block_rows, nm_n, nm_m)
-    for _ in range(25):
+@pytest.mark.parametrize("dense_rows", [1, 2, 8, 64])
+def test_naive_and_vectorised_agree(dense_rows: int, rng):
+    p = parameters(dense_rows)
+    for number in range(25):
         block = random_block(rng)
+        if number == 0:
+            block = np.ones((64, 3), np.int8)
         naive, fast = raw_statistics_naive(block, p), raw_statistics(block, p)
         for specified, found in zip(naive, fast, strict=True):
             assert specified == found.tolist()
-        histogram, stored, infeasible = fast
+        histogram, infeasible = fast
         assert histogram.tolist() == list(
             analyse(block, PatternParameters(k_tile=64, columns=16)).magnitude_histogram
         )
-        for number, candidate in enumerate(CANDIDATES):
-            kept = np.where(np.abs(block.astype(int)) >> candidate.threshold, block, 0)
-            kept = kept.astype(np.int8)
-            assert stored[number] == len(BlockRuns(block_rows).encode(kept)[1])
-            refused = not StructuredNM(nm_n, nm_m).accepts(kept)
-            assert infeasible[number] == (refused and candidate.kernel == "nm")
+        ragged = len(block) % dense_rows != 0
+        assert infeasible.tolist() == [c.kernel == "dense" and ragged for c in CANDIDATES]
 
 
 def test_the_energy_in_hardware_holds_the_largest_block():
-    p = parameters(8, 2, 4)
+    p = parameters()
     block = np.full((64, 16), -128, np.int8)
     histogram, *_ = raw_statistics(block, p)
     energy = int((histogram[1:] << np.arange(0, 16, 2)).sum())
@@ -82,19 +68,17 @@ def test_the_energy_in_hardware_holds_the_largest_block():
     assert relative_error(histogram, 8) == 0xFFFF
 
 
-def test_default_candidates_begin_with_one_that_skips_zeros():
-    assert [c.kernel for c in default_candidates(KERNELS)] == [
-        "bitmap",
-        "runlength",
-        "block",
-        "dense",
-        "nm",
-    ]
+def test_candidates_follow_the_kernels():
+    everything = tuple(KERNELS)
+    assert operand_candidates(KERNELS, lossy=True) == ()
+    assert operand_candidates(everything, lossy=False) == (Candidate("raw"), Candidate("dense"))
+    assert operand_candidates(("bitmap", "raw"), lossy=False) == (Candidate("raw"),)
+    assert [c.threshold for c in operand_candidates(everything, lossy=True)] == [0, 0, 2, 4]
 
 
 def test_cycles_of_a_block():
     def cycles(*thresholds: int) -> int:
-        candidates = tuple(Candidate("bitmap", t) for t in thresholds)
+        candidates = tuple(Candidate("raw", t) for t in thresholds)
         return UnitParameters(candidates=candidates, sizes=(64,)).block_cycles
 
     assert cycles(0, 0, 0) == 3
@@ -110,8 +94,12 @@ def test_cycles_of_a_block():
         ("k_tile", 0, "k_tile: must be 1 to 4096, got 0"),
         ("columns", 4097, "columns: must be 1 to 4096, got 4097"),
         ("word_rows", 24, "word_rows: must be one of 8, 16, 32, 64, got 24"),
-        ("nm_n", 4, "nm_n: must be 1 to 3, got 4"),
-        ("block_rows", 3, "block_rows: must be one of 1, 2, 4, 8, 16, got 3"),
+        ("dense_rows", 3, "dense_rows: must be one of 1, 2, 4, 8, 16, 32, 64, got 3"),
+        (
+            "candidates",
+            (Candidate("bitmap"),),
+            "candidates: must be of the kernels raw and dense, got bitmap",
+        ),
     ],
 )
 def test_parameters_are_checked(field: str, value: object, message: str):
@@ -121,7 +109,7 @@ def test_parameters_are_checked(field: str, value: object, message: str):
 
 
 def test_blocks_and_tables_that_do_not_suit_are_refused():
-    p = parameters(8, 2, 4)
+    p = parameters()
     for function in (raw_statistics, raw_statistics_naive):
         with pytest.raises(BadInput, match="block: must have 1 to 64 rows, got 65"):
             function(np.zeros((65, 1), np.int8), p)

@@ -5,10 +5,11 @@ import pytest
 
 from golden.errors import BadInput
 from golden.formats import KERNELS as FORMATS
+from golden.formats import STORED
 from golden.selector.candidates import ERROR_MAX, Blocks, Candidate, describe_blocks, relative_error
 from golden.selector.oracle import best_choices, exact_costs
 from golden.selector.selector import INFEASIBLE, Registers, Selector, block_costs, table_cycles
-from golden.selector.table import BINS, DENSITIES, MEASURED, PerformanceTable, Point, density_bin
+from golden.selector.table import BINS, DENSITIES, PerformanceTable, Point, density_bin
 from golden.shape import KERNELS, ArrayShape
 
 SHAPES = ((16, 8), (64, 5))
@@ -30,7 +31,7 @@ ARRAY = ArrayShape(
     value_words=256,
     queue=8,
     data_bits=64,
-    kernels=MEASURED,
+    kernels=STORED,
     mac="packed",
 )
 
@@ -60,7 +61,7 @@ def table() -> PerformanceTable:
             events=4 * 4 * int(depth * columns * DENSITIES[step]),
             weight_bytes=400,
         )
-        for kernel in MEASURED
+        for kernel in STORED
         for depth, columns in SHAPES
         for step in range(BINS)
     ]
