@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 
 from golden.errors import BadInput
 from golden.numerics.combine import ACCUMULATOR_BITS
+from golden.numerics.mac_kinds import MAC_KINDS
 
 __all__ = [
     "KERNELS",
-    "MAC_KINDS",
     "RUN_TIME_KERNELS",
     "ArrayShape",
     "is_power_of_two",
@@ -26,9 +26,6 @@ KERNELS = ("dense", "bitmap", "runlength", "nm", "block")
 
 RUN_TIME_KERNELS = ("raw",)
 """Event sources for operands that exist only at run time; never chosen for stored weights."""
-
-MAC_KINDS = ("packed", "split", "dsp48e2", "dsp48e1", "ecp5", "ice40", "nexus", "gowin")
-"""Ways to build two INT8 multiply-accumulates: see ``rtl_gen`` for one module per name."""
 
 WORD_BITS = 64
 """Width of a word of a weight stream and of an engine's rings."""
@@ -107,7 +104,10 @@ class ArrayShape:
     kernels : tuple of str
         Event sources built in, names of ``KERNELS`` and ``RUN_TIME_KERNELS``.
     mac : str
-        How the multipliers are built, a name of ``MAC_KINDS``.
+        How the multipliers are built, a name of `golden.numerics.mac_kinds.MAC_KINDS`.
+    byte_ports : bool
+        The family's block memories can be written in beats and read in bytes; otherwise 64-bit
+        words are read and the byte is chosen behind the memory. Takes no cycle.
     gap_bits : int
         Bits of a gap of the ``runlength`` kernel, 3 to 8.
     nm_n, nm_m : int
@@ -135,6 +135,7 @@ class ArrayShape:
     data_bits: int
     kernels: tuple[str, ...]
     mac: str
+    byte_ports: bool = False
     gap_bits: int = 4
     nm_n: int = 2
     nm_m: int = 4
@@ -158,13 +159,15 @@ class ArrayShape:
         self._power_of_two("activation_tiles", 2, 8)
         self._one_of("data_bits", (64, 128, 256, 512))
         self._power_of_two("queue", 2, 64)
-        self._one_of("mac", MAC_KINDS)
+        self._one_of("mac", tuple(MAC_KINDS))
         self._between("gap_bits", 3, 8)
         self._one_of("nm_m", (2, 4, 8, 16))
         self._between("nm_n", 1, self.nm_m - 1)
         self._one_of("block_rows", (1, 2, 4, 8, 16))
-        if not isinstance(self.fusion, bool):
-            raise BadInput(f"array shape: fusion: must be true or false, got {self.fusion!r}")
+        for name in ("byte_ports", "fusion"):
+            if not isinstance(getattr(self, name), bool):
+                value = getattr(self, name)
+                raise BadInput(f"array shape: {name}: must be true or false, got {value!r}")
         if not isinstance(self.kernels, tuple) or not self.kernels:
             raise BadInput(
                 f"array shape: kernels: must be a tuple of at least one name, got {self.kernels!r}"
@@ -205,15 +208,6 @@ class ArrayShape:
         if value not in known:
             listed = ", ".join(map(str, known))
             raise BadInput(f"array shape: {name}: must be one of {listed}, got {value!r}")
-
-    @property
-    def byte_ports(self) -> bool:
-        """Whether block memories written in beats may be read in bytes.
-
-        The portable multipliers come without that assumption: Intel's memories have no ports of
-        such different widths, and the synthesis would build them of registers.
-        """
-        return self.mac not in ("packed", "split")
 
     @property
     def groups(self) -> int:

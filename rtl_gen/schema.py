@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from constraints.devices import devices
+from golden.numerics.mac_kinds import MAC_KINDS
 from golden.selector.candidates import COUNT_BITS
 from golden.selector.points import BINS, MEASURED
-from golden.shape import MAC_KINDS, minimum_ring_words
+from golden.shape import minimum_ring_words
 from rtl_gen.rules import (
     device_rule,
     integer_rule,
@@ -72,7 +73,7 @@ class Target(Section):
     mac: Annotated[str, one_of_rule("auto", *MAC_KINDS)] = _field(
         "how a pair of INT8 multiply-accumulates is built; auto suits the device",
         unit="name",
-        effect="packed and dsp48 compute two products per multiplier, split one",
+        effect="products per multiplier block and look-up tables beside it; see docs/targets.md",
         default="auto",
     )
 

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from ..formats import KERNELS
+from ..numerics.mac_kinds import MAC_KINDS
 from ..program.plan import Plan
 from ..shape import ArrayShape
 from .loop import (
@@ -29,19 +30,7 @@ from .loop import (
     run,
 )
 
-__all__ = ["DRAIN_LATENCY", "MAC_LATENCY", "VALUE_LATENCY", "CycleCount", "count_cycles"]
-
-MAC_LATENCY = {
-    "packed": 3,
-    "split": 3,
-    "dsp48e2": 4,
-    "dsp48e1": 4,
-    "ecp5": 5,
-    "ice40": 3,
-    "nexus": 3,
-    "gowin": 3,
-}
-"""Cycles from the operands to the visible sum; the hardware's ``latency_cycles``."""
+__all__ = ["DRAIN_LATENCY", "VALUE_LATENCY", "CycleCount", "count_cycles"]
 
 DRAIN_LATENCY = {False: 4, True: 6}
 """Cycles from the drain's grant to the result, without fusion and with it."""
@@ -139,7 +128,7 @@ def count_cycles(plan: Plan) -> CycleCount:
                 shape.value_words // shape.words_per_beat,
                 shape.queue,
                 VALUE_LATENCY,
-                MAC_LATENCY[shape.mac],
+                MAC_KINDS[shape.mac].latency_cycles,
                 shape.drain_cycles,
                 10_000 + 64 * (work * size + beats),
             )
