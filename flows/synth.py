@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -11,15 +10,25 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from constraints.devices import Device, devices
+from constraints.family import CELL_CLASSES, Family
 from flows import nextpnr, yosys
-from flows.synth_targets import CLASSES, TARGETS, Target
+from flows.synth_targets import TARGETS, command_for, family_of, nearest, router_of, totals
 from golden.errors import BadInput
 
-__all__ = ["REPORT_FILE", "Manifest", "read_manifest", "synthesise"]
+__all__ = ["REPORT_FILE", "Manifest", "check_target", "read_manifest", "synthesise"]
 
 REPORT_FILE = "synth.json"
 _NETLIST = "netlist.json"
 _PNR_FOLDER = "pnr"
+
+
+class _Shape(BaseModel):
+    """What synthesis needs to know of an array's dimensions."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    mac: str
 
 
 class Manifest(BaseModel):
@@ -32,6 +41,8 @@ class Manifest(BaseModel):
         simulation_models: those that stand in for vendor primitives and are never synthesised.
         macs: INT8 multiplier lanes.
         config_hash: hash of the configuration that the Verilog was generated from.
+        device: part that it was generated for; None where the manifest names none.
+        shape: dimensions of the array, with its MAC; None where there is no array.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -42,6 +53,13 @@ class Manifest(BaseModel):
     simulation_models: list[str] = []
     macs: int = Field(ge=1)
     config_hash: str = Field(min_length=1)
+    device: str | None = None
+    shape: _Shape | None = None
+
+    @property
+    def mac(self) -> str | None:
+        """MAC that the array is built with, a name of `golden.numerics.mac_kinds.MAC_KINDS`."""
+        return None if self.shape is None else self.shape.mac
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -67,19 +85,33 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    """Return the known name closest to ``name``; the first one when none is close."""
-    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+def check_target(target: str, pnr: bool = False) -> Family:
+    """Return the family that ``target`` names; refuse what can't be done before it takes time.
+
+    Raises:
+        BadInput: there is no such target, or with ``pnr`` no place and route for it, or its
+            nextpnr is not installed.
+    """
+    family = family_of(target)
+    if pnr:
+        nextpnr.require(target)
+    return family
 
 
-def _target(name: str) -> Target:
-    if name not in TARGETS:
-        known = sorted(TARGETS)
+def _check_mac(folder: Path, manifest: Manifest, family: Family) -> None:
+    """Refuse a design whose multipliers the family lacks: Yosys would stop, or count them."""
+    if manifest.mac is not None and manifest.mac not in family.macs:
         raise BadInput(
-            f"synth: target must be one of {', '.join(known)}, not {name!r}; "
-            f"the nearest is {_nearest(name, known)!r}"
+            f"{folder / 'manifest.json'}: shape.mac: must be one of {', '.join(family.macs)} "
+            f"for target {family.name}, got {manifest.mac!r}; generate it for a part of that family"
         )
-    return TARGETS[name]
+
+
+def _part(manifest: Manifest, family: Family) -> Device:
+    """The part that the manifest names, or the family's own where that is of another family."""
+    known = devices()
+    named = known.get(manifest.device or "")
+    return named if named is not None and named.family == family.name else known[family.part]
 
 
 def _check_top(folder: Path, sources: list[Path], top: str) -> None:
@@ -92,7 +124,7 @@ def _check_top(folder: Path, sources: list[Path], top: str) -> None:
     if top not in declared:
         raise BadInput(
             f"{folder}: top must be a module of the manifest's files, not {top!r}; "
-            f"the nearest is {_nearest(top, sorted(declared))!r}"
+            f"the nearest is {nearest(top, sorted(declared))!r}"
         )
 
 
@@ -108,6 +140,17 @@ def _write(path: Path, report: dict) -> None:
     os.replace(partial, path)
 
 
+def _shares(counts: dict[str, float], lut_sites: float, bram_bits: int, part: Device) -> dict:
+    """Share of the part that a design takes, for every figure that the database has of it."""
+    needs = (
+        ("lut_sites", lut_sites, part.luts),
+        ("ff", counts["ff"], part.ffs),
+        ("dsp", counts["dsp"], part.dsps),
+        ("bram", counts["bram"] * bram_bits / 1024, part.bram_kbit),
+    )
+    return {name: round(need / there, 4) for name, need, there in needs if there is not None}
+
+
 def synthesise(
     folder: Path,
     target: str,
@@ -120,35 +163,38 @@ def synthesise(
 ) -> dict:
     """Map the Verilog of a generated folder to an FPGA family and measure its area.
 
+    The part is the one that the manifest names, or the family's own part where the manifest names
+    none or another family's.
+
     Args:
         folder: holds ``manifest.json`` and the Verilog files that it names.
         target: a name of :data:`flows.synth_targets.TARGETS`.
         top: module to measure; the manifest's ``top`` without it. Pass the manifest's ``array``
             for the engines without the bus.
-        pnr: also place and route (ECP5, iCE40) and report the highest clock.
+        pnr: also place and route, on that part, and report the highest clock.
         out: folder for logs, netlist and ``synth.json``; made if missing.
         clock_mhz: clock that place and route aims for.
         seeds: placements to try, with seeds from 1 on, until one reaches the clock; the best is
             reported, with the clock of each in ``tried``.
 
     Returns:
-        What ``synth.json`` holds. ``lut``, ``ff``, ``carry`` and ``mux`` count cells; ``lutram``
-        counts LUTs that hold memory data; ``dsp`` and ``bram`` count ``dsp_unit`` and
-        ``bram_unit``; ``lut_sites`` adds LUTs, LUT memory and the LUTs under carry cells, which
-        makes families comparable; ``cells`` lists every cell type. ``seconds`` is the wall time
-        of synthesis alone.
+        What ``synth.json`` holds. ``mac`` is the multiplier that was measured, None without an
+        array. ``lut``, ``ff``, ``carry`` and ``mux`` count cells; ``lutram`` counts LUTs that hold
+        memory data; ``dsp`` and ``bram`` count ``dsp_unit`` and ``bram_unit``; ``lut_sites`` adds
+        LUTs, LUT memory and the LUTs under carry cells, which makes families comparable;
+        ``port_bits`` counts the pins of the module; ``cells`` lists every cell type; ``share`` is
+        what it takes of ``part``. ``seconds`` is the wall time of synthesis alone.
 
     Raises:
-        BadInput: unknown target or top, or a manifest that breaks its rules.
+        BadInput: unknown target or top, a manifest that breaks its rules, or a MAC that the
+            family lacks.
         CheckFailed: a tool failed, or a figure is missing from what it wrote.
     """
-    family = _target(target)
-    if pnr and family.device is None:
-        able = ", ".join(name for name, entry in TARGETS.items() if entry.device is not None)
-        raise BadInput(f"synth: place and route needs target {able}, not {target!r}")
-    if pnr:
-        nextpnr.require(target)
+    family = check_target(target, pnr)
+    synthesis = TARGETS[target]
     manifest = read_manifest(folder)
+    _check_mac(folder, manifest, family)
+    part = _part(manifest, family)
     module = top if top is not None else manifest.top
     models = set(manifest.simulation_models)
     sources = [(folder / name).resolve() for name in manifest.files if name not in models]
@@ -158,7 +204,7 @@ def synthesise(
     # A report of an earlier run must not outlive a failure of this one.
     for stale in (REPORT_FILE, yosys.STAT_FILE, _NETLIST):
         (out / stale).unlink(missing_ok=True)
-    command = family.command_for(sources)
+    command = command_for(synthesis, sources)
     read = [f"read_verilog {yosys.quote(source)}" for source in sources]
     started = time.monotonic()
     yosys.run(
@@ -172,40 +218,41 @@ def synthesise(
     )
     seconds = time.monotonic() - started
     cells = yosys.stat(out / yosys.STAT_FILE, module)
-    totals = family.totals(cells)
+    counts = totals(synthesis, cells)
+    lut_sites = counts["lut"] + counts["lutram"] + synthesis.carry_luts * counts["carry"]
     report: dict = {
         "target": target,
         "family": family.title,
+        "part": part.name,
+        "mac": manifest.mac,
         "top": module,
         "tool": yosys.version(out / yosys.STAT_FILE),
         "command": command,
         "measured": True,
         "config_hash": manifest.config_hash,
-        **{name: _number(totals[name]) for name in CLASSES},
-        "lut_sites": _number(
-            totals["lut"] + totals["lutram"] + family.carry_luts * totals["carry"]
-        ),
-        "dsp_unit": family.dsp_unit,
-        "bram_unit": family.bram_unit,
+        **{name: _number(counts[name]) for name in CELL_CLASSES},
+        "lut_sites": _number(lut_sites),
+        "dsp_unit": synthesis.dsp_unit,
+        "bram_unit": synthesis.bram_unit,
+        "port_bits": yosys.port_bits(out / yosys.STAT_FILE, module),
         "cells": cells,
+        "share": _shares(counts, lut_sites, synthesis.bram_bits, part),
         "macs": manifest.macs,
-        **{f"{name}_per_mac": round(totals[name] / manifest.macs, 4) for name in CLASSES[:3]},
+        **{f"{name}_per_mac": round(counts[name] / manifest.macs, 4) for name in CELL_CLASSES[:3]},
         "seconds": round(seconds, 3),
     }
     if pnr:
         work = out / _PNR_FOLDER
         work.mkdir(exist_ok=True)
         netlist = out / _NETLIST
-        if target == "ice40":
+        if router_of(target).shell:
             netlist = nextpnr.shell_netlist(netlist, module, read, command, work)
         runs: list[dict] = []
         while len(runs) < seeds and not (runs and runs[-1]["met"]):
             seed = len(runs) + 1
             place = work if seed == 1 else work / f"seed_{seed}"
             runs.append(
-                nextpnr.place_and_route(
-                    netlist, target, device=family.device, freq_mhz=clock_mhz, out=place, seed=seed
-                )
+                nextpnr.place_and_route(netlist, part, freq_mhz=clock_mhz, out=place, seed=seed)
             )
         best = max(runs, key=lambda run: run["fmax_mhz"])
         tried = [{"seed": run["seed"], "fmax_mhz": run["fmax_mhz"]} for run in runs]

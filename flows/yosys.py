@@ -13,7 +13,7 @@ from pathlib import Path
 
 from golden.errors import CheckFailed
 
-__all__ = ["STAT_COMMAND", "STAT_FILE", "quote", "run", "stat", "version"]
+__all__ = ["STAT_COMMAND", "STAT_FILE", "port_bits", "quote", "run", "stat", "version"]
 
 STAT_FILE = "stat.json"
 STAT_COMMAND = f"tee -q -o {STAT_FILE} stat -json"
@@ -110,6 +110,26 @@ def _report(path: Path) -> dict:
         raise CheckFailed(f"{path}: Yosys' statistics are not JSON: {error}") from None
 
 
+def _entry(path: Path, module: str) -> dict:
+    """Statistics of one module."""
+    entry = _report(path).get("modules", {}).get(f"\\{module}")
+    if entry is None:
+        raise CheckFailed(f"{path}: Yosys' statistics hold no module {module!r}")
+    return entry
+
+
+def port_bits(path: Path, module: str) -> int:
+    """Return how many bits the ports of a module have, from a ``stat -json`` file.
+
+    Raises:
+        CheckFailed: the file, the module or the count is missing.
+    """
+    entry = _entry(path, module)
+    if "num_port_bits" not in entry:
+        raise CheckFailed(f"{path}: Yosys' statistics of {module!r} hold no count of port bits")
+    return int(entry["num_port_bits"])
+
+
 def stat(path: Path, module: str) -> dict[str, int]:
     """Read the cells of a flattened module from a ``stat -json`` file.
 
@@ -123,11 +143,8 @@ def stat(path: Path, module: str) -> dict[str, int]:
     Raises:
         CheckFailed: the file, the module or a count is missing, or the module is not flat.
     """
-    report = _report(path)
-    modules = report.get("modules", {})
-    entry = modules.get(f"\\{module}")
-    if entry is None:
-        raise CheckFailed(f"{path}: Yosys' statistics hold no module {module!r}")
+    modules = _report(path).get("modules", {})
+    entry = _entry(path, module)
     if "num_cells_by_type" not in entry or "num_cells" not in entry:
         raise CheckFailed(f"{path}: Yosys' statistics of {module!r} hold no cell counts")
     cells = entry["num_cells_by_type"]

@@ -11,11 +11,9 @@ from typing import Any
 from golden.errors import BadInput
 from golden.formats import KERNELS, PARAMETERS, WORD_BITS
 from golden.numerics.combine import ACCUMULATOR_BITS
+from golden.numerics.mac_kinds import MAC_KINDS
 
-__all__ = ["MAC_KINDS", "ArrayShape", "is_power_of_two", "minimum_ring_words"]
-
-MAC_KINDS = ("packed", "split", "dsp48e2", "dsp48e1", "ecp5", "ice40", "nexus", "gowin")
-"""Ways to build two INT8 multiply-accumulates: see ``rtl_gen`` for one module per name."""
+__all__ = ["ArrayShape", "is_power_of_two", "minimum_ring_words"]
 
 
 def is_power_of_two(value: int) -> bool:
@@ -73,7 +71,10 @@ class ArrayShape:
     kernels : tuple of str
         Event sources built in, names of `golden.formats.KERNELS`.
     mac : str
-        How the multipliers are built, a name of ``MAC_KINDS``.
+        How the multipliers are built, a name of `golden.numerics.mac_kinds.MAC_KINDS`.
+    byte_ports : bool
+        The family's block memories can be written in beats and read in bytes; otherwise 64-bit
+        words are read and the byte is chosen behind the memory. Takes no cycle.
     gap_bits : int
         Bits of a gap of the ``runlength`` kernel, 3 to 8.
     nm_n, nm_m : int
@@ -104,6 +105,7 @@ class ArrayShape:
     data_bits: int
     kernels: tuple[str, ...]
     mac: str
+    byte_ports: bool = False
     gap_bits: int = 4
     nm_n: int = 2
     nm_m: int = 4
@@ -128,14 +130,14 @@ class ArrayShape:
         self._power_of_two("activation_tiles", 2, 8)
         self._one_of("data_bits", (64, 128, 256, 512))
         self._power_of_two("queue", 2, 64)
-        self._one_of("mac", MAC_KINDS)
+        self._one_of("mac", tuple(MAC_KINDS))
         for parameter in PARAMETERS:
             self._one_of(parameter.field, parameter.choices)
         self._between("nm_n", 1, self.nm_m - 1)
-        if not isinstance(self.fusion, bool):
-            raise BadInput(f"array shape: fusion: must be true or false, got {self.fusion!r}")
-        if not isinstance(self.operand, bool):
-            raise BadInput(f"array shape: operand: must be true or false, got {self.operand!r}")
+        for name in ("byte_ports", "fusion", "operand"):
+            if not isinstance(getattr(self, name), bool):
+                value = getattr(self, name)
+                raise BadInput(f"array shape: {name}: must be true or false, got {value!r}")
         if not isinstance(self.kernels, tuple) or not self.kernels:
             raise BadInput(
                 f"array shape: kernels: must be a tuple of at least one name, got {self.kernels!r}"
@@ -171,15 +173,6 @@ class ArrayShape:
         if value not in known:
             listed = ", ".join(map(str, known))
             raise BadInput(f"array shape: {name}: must be one of {listed}, got {value!r}")
-
-    @property
-    def byte_ports(self) -> bool:
-        """Whether block memories written in beats may be read in bytes.
-
-        The portable multipliers come without that assumption: Intel's memories have no ports of
-        such different widths, and the synthesis would build them of registers.
-        """
-        return self.mac not in ("packed", "split")
 
     @property
     def groups(self) -> int:

@@ -17,13 +17,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from constraints.families import FAMILIES
 from constraints.presets import preset_names, preset_text
 from golden.errors import BadInput
 from rtl_gen.derive import Derived, derive_shape, estimate, largest_engines
 from rtl_gen.rules import nearest
 from rtl_gen.schema import Config
 
-__all__ = ["Config", "Derived", "config_hash", "derive", "load", "parse"]
+__all__ = ["Config", "Derived", "config_hash", "derive", "load", "parse", "retarget"]
 
 MAX_FILE_BYTES = 256 * 1024
 """Far above any hand-written configuration; larger files are some other kind of file."""
@@ -120,6 +121,28 @@ def derive(config: Config, *, source: str | None = None) -> Derived:
                 f"got {shape.engines}"
             )
     return derived
+
+
+def retarget(derived: Derived, family: str) -> Derived:
+    """The same design for ``family``; itself where its device is of that family already.
+
+    The device becomes the family's own part. A multiplier that the configuration names is kept
+    where it suits the family; otherwise the family's own is taken. Whether the part is large
+    enough is not checked: area can be measured without.
+
+    Raises
+    ------
+    KeyError
+        Where ``family`` is none of ``constraints.families.FAMILIES``.
+    """
+    record = FAMILIES[family]
+    if derived.technology == family:
+        return derived
+    target = derived.config.target
+    mac = target.mac if target.mac in record.macs else "auto"
+    changed = target.model_copy(update={"device": record.part, "mac": mac})
+    config = derived.config.model_copy(update={"target": changed})
+    return Derived(config=config, shape=derive_shape(config), config_hash=config_hash(config))
 
 
 def config_hash(config: Config) -> str:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from constraints.devices import Device, Family, devices
+from constraints.devices import Device, devices
+from constraints.family import Family
 from golden.formats import KERNELS
 from golden.selector.unit import UnitParameters
 from golden.shape import ArrayShape
@@ -51,7 +52,7 @@ class Derived:
 
     @property
     def technology(self) -> str:
-        """Family of the part, a name of ``constraints.devices.FAMILIES``."""
+        """Family of the part, a name of ``constraints.families.FAMILIES``."""
         return self.device.family
 
     @property
@@ -102,9 +103,8 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
     if value_words == "auto":
         wanted = min(columns * (schedule.tile.k // 8), _AUTO_VALUE_WORDS)
         value_words = _power_of_two_from(max(wanted, least_value))
-    mac = config.target.mac
-    if mac == "auto":
-        mac = devices()[config.target.device].technology.mac
+    family = devices()[config.target.device].technology
+    mac = family.mac if config.target.mac == "auto" else config.target.mac
     return ArrayShape(
         lanes=schedule.unroll.m,
         engines=count,
@@ -118,6 +118,7 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
         data_bits=config.interface.data_bits,
         kernels=config.schedule.kernels,
         mac=mac,
+        byte_ports=family.byte_ports,
         **schedule.format_parameters,
         fusion=schedule.fusion,
         operand=schedule.selector != "none",
@@ -140,7 +141,7 @@ def estimate(shape: ArrayShape, device: Device) -> Estimate:
     partial_sums = (shape.group * shape.columns * shape.drain_cycles, shape.partial_bits)
     blocks = shape.engines * sum(_blocks(*memory, family) for memory in per_engine)
     blocks += shape.groups * _blocks(*partial_sums, family)
-    dsps = -(-shape.multipliers // family.products_per_dsp[shape.mac])
+    dsps = -(-shape.multipliers // family.macs[shape.mac])
     if shape.fusion:
         dsps += shape.groups * 2 * shape.drain_words * _WEIGHT_DSPS
     return Estimate(dsps=dsps, block_rams=blocks)

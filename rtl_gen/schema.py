@@ -14,9 +14,10 @@ from pydantic_core import PydanticCustomError
 
 from constraints.devices import devices
 from golden.formats import PARAMETERS, RUN_TIME, Parameter
+from golden.numerics.mac_kinds import MAC_KINDS
 from golden.selector.points import BINS
 from golden.selector.unit import operand_columns
-from golden.shape import MAC_KINDS, minimum_ring_words
+from golden.shape import minimum_ring_words
 from rtl_gen.rules import (
     device_rule,
     integer_rule,
@@ -74,7 +75,7 @@ class Target(Section):
     mac: Annotated[str, one_of_rule("auto", *MAC_KINDS)] = _field(
         "how a pair of INT8 multiply-accumulates is built; auto suits the device",
         unit="name",
-        effect="packed and dsp48 compute two products per multiplier, split one",
+        effect="products per multiplier block and look-up tables beside it; see docs/targets.md",
         default="auto",
     )
 

@@ -11,7 +11,7 @@ from amaranth.sim import Simulator
 
 from flows import yosys
 from flows.bench.bars import Bar
-from flows.synth_targets import TARGETS
+from flows.synth_targets import TARGETS, totals
 from golden.errors import CheckFailed
 from golden.operators.detection import WIDTHS, DetectionCount, array_cycles, detect_naive, raw_words
 from rtl_gen.detect import DetectorUnit
@@ -138,12 +138,10 @@ def _area(width: int) -> dict:
         folder.joinpath("unit.v").write_text(verilog(unit))
         command = f"{TARGETS[_TARGET].command} -top {unit.module_name}"
         yosys.run(["read_verilog unit.v", command, yosys.STAT_COMMAND], folder)
-        totals = TARGETS[_TARGET].totals(
-            yosys.stat(folder / yosys.STAT_FILE, unit.module_name),
-        )
+        counts = totals(TARGETS[_TARGET], yosys.stat(folder / yosys.STAT_FILE, unit.module_name))
         tool = yosys.version(folder / yosys.STAT_FILE)
-    lut = {"lut": int(totals["lut"]), "lutram": int(totals["lutram"]), "ff": int(totals["ff"])}
-    return {"width": width, "target": _TARGET, **lut, "tool": tool, "measured": True}
+    area = {name: int(counts[name]) for name in ("lut", "lutram", "ff")}
+    return {"width": width, "target": _TARGET, **area, "tool": tool, "measured": True}
 
 
 def _probabilities(progress: Callable[[str, int, int], None]) -> np.ndarray:

@@ -15,7 +15,6 @@ from flows.bench.bars import Bar
 from flows.build import cache_folder
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
-from flows.synth_targets import TARGETS
 from rtl_gen.config import Derived, derive, load, parse
 
 __all__ = ["CASES", "SEEDS", "place", "run"]
@@ -68,8 +67,7 @@ def place(
             runs.append(
                 nextpnr.place_and_route(
                     netlist,
-                    target,
-                    device=TARGETS[target].device,
+                    derived.device,
                     freq_mhz=clock_mhz,
                     out=out / f"pnr_{seed}",
                     seed=seed,

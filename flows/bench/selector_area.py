@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from constraints.devices import devices
 from flows import nextpnr, yosys
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
-from flows.synth_targets import TARGETS
+from flows.synth_targets import TARGETS, totals
 from golden.selector.candidates import Candidate
 from golden.selector.unit import UnitParameters
 from rtl_gen.config import Derived, derive, parse
@@ -48,7 +49,7 @@ def _synthesise(text: str, module: str, target: str, folder: Path) -> dict[str, 
     script = ["read_verilog unit.v", command, yosys.STAT_COMMAND, "write_json netlist.json"]
     yosys.run(script, folder)
     cells = yosys.stat(folder / yosys.STAT_FILE, module)
-    return {name: int(count) for name, count in TARGETS[target].totals(cells).items()}
+    return {name: int(count) for name, count in totals(TARGETS[target], cells).items()}
 
 
 def measure_shares(
@@ -121,8 +122,7 @@ def measure_clock(name: str, unit: FuseUnit, folder: Path) -> dict:
     area = _synthesise(verilog(unit), unit.module_name, "ecp5", place)
     routed = nextpnr.place_and_route(
         place / "netlist.json",
-        "ecp5",
-        device=TARGETS["ecp5"].device,
+        devices()["lfe5u-85f"],
         freq_mhz=120,
         out=place / "pnr",
     )

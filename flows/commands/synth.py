@@ -9,12 +9,15 @@ import typer
 from flows.build import cache_folder
 from flows.files import write_json
 from flows.generate import generate
-from flows.synth import read_manifest, synthesise
+from flows.synth import check_target, read_manifest, synthesise
+from flows.synth_targets import TARGETS
 from flows.terminal import print_table
 from golden.errors import BadInput
-from rtl_gen.config import derive, load
+from rtl_gen.config import Derived, derive, load, retarget
 
 __all__ = ["register"]
+
+_FAMILIES = f"Family to map to: {', '.join(TARGETS)}. Another than the device's rebuilds for it."
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +26,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def synth(
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
-        target: Annotated[str, typer.Option(help="Family: xcup, xc7, ecp5, ice40, nexus, ...")],
+        target: Annotated[str, typer.Option(help=_FAMILIES)],
         pnr: Annotated[bool, typer.Option("--pnr", help="Place and route as well.")] = False,
         seeds: Annotated[
             int,
@@ -35,29 +38,59 @@ def register(app: typer.Typer) -> None:
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
         """Synthesise the array of a configuration and report its area."""
-        derived = derive(load(config))
+        wanted = derive(load(config))
         if seeds > 1 and not pnr:
             raise BadInput(f"seeds: must be 1 without --pnr, got {seeds}")
+        check_target(target, pnr)
+        built = retarget(wanted, target)
+        if built is not wanted:
+            typer.echo(_rebuilt(wanted, built))
         folder = cache_folder("synth")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            design = generate(derived, Path(scratch, "rtl"))
+            design = generate(built, Path(scratch, "rtl"))
             manifest = read_manifest(design)
             module = manifest.top if top else manifest.array
             out = Path(scratch, "synth")
             figures = synthesise(
-                design, target, module, pnr, out=out, clock_mhz=derived.clock_mhz, seeds=seeds
+                design, target, module, pnr, out=out, clock_mhz=built.clock_mhz, seeds=seeds
             )
-        figures["config"] = derived.config.model_dump(mode="json")
+        figures["config"] = built.config.model_dump(mode="json")
+        figures["rebuilt_from"] = None if built is wanted else _origin(wanted)
         if report is not None:
             write_json(report, figures)
-        names = ("lut", "ff", "dsp", "bram", "lutram", "carry")
-        rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
-        rows += [(f"{name} per MAC", figures[f"{name}_per_mac"]) for name in ("lut", "ff", "dsp")]
-        if pnr:
-            rows += [("Fmax (MHz)", figures["pnr"]["fmax_mhz"])]
-        if seeds > 1:
-            tried = ", ".join(f"{run['fmax_mhz']:.1f}" for run in figures["pnr"]["tried"])
+        title = f"{built.name} on {target}: {module}, {manifest.macs} MACs"
+        print_table(title, ("measured", figures["tool"]), _rows(figures))
+
+
+def _origin(wanted: Derived) -> dict[str, str]:
+    """What the configuration asked for, where it was rebuilt for another family."""
+    return {
+        "device": wanted.device.name,
+        "mac": wanted.shape.mac,
+        "config_hash": wanted.config_hash,
+    }
+
+
+def _rebuilt(wanted: Derived, built: Derived) -> str:
+    """One sentence about a design that is measured on another family than its device's."""
+    return (
+        f"{wanted.name} is for {wanted.device.name} with MAC {wanted.shape.mac}; "
+        f"rebuilt for {built.device.name} with MAC {built.shape.mac}"
+    )
+
+
+def _rows(figures: dict) -> list[tuple[str, object]]:
+    """The table: what was measured, its cells, their share of the part, per MAC, the clock."""
+    rows: list[tuple[str, object]] = [("part", figures["part"]), ("MAC", figures["mac"])]
+    names = ("lut", "ff", "dsp", "bram", "lutram", "carry")
+    rows += [(name, figures[name]) for name in names]
+    rows += [(f"{name} % of the part", f"{100 * v:.1f}") for name, v in figures["share"].items()]
+    rows += [(f"{name} per MAC", figures[f"{name}_per_mac"]) for name in ("lut", "ff", "dsp")]
+    if "pnr" in figures:
+        placed = figures["pnr"]
+        rows += [("Fmax (MHz)", placed["fmax_mhz"]), ("nextpnr", placed["device"])]
+        if len(placed["tried"]) > 1:
+            tried = ", ".join(f"{run['fmax_mhz']:.1f}" for run in placed["tried"])
             rows += [("seeds tried (MHz)", tried)]
-        title = f"{derived.name} on {target}: {module}, {manifest.macs} MACs"
-        print_table(title, ("measured", figures["tool"]), rows)
+    return rows

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from ..formats import KERNELS
+from ..numerics.mac_kinds import MAC_KINDS
 from ..program.plan import Plan
 from ..shape import ArrayShape
 from .loop import (
@@ -33,24 +34,11 @@ from .loop import (
 
 __all__ = [
     "DRAIN_LATENCY",
-    "MAC_LATENCY",
     "VALUE_LATENCY",
     "CycleCount",
     "count_cycles",
     "count_job",
 ]
-
-MAC_LATENCY = {
-    "packed": 3,
-    "split": 3,
-    "dsp48e2": 4,
-    "dsp48e1": 4,
-    "ecp5": 5,
-    "ice40": 3,
-    "nexus": 3,
-    "gowin": 3,
-}
-"""Cycles from the operands to the visible sum; the hardware's ``latency_cycles``."""
 
 DRAIN_LATENCY = {False: 4, True: 6}
 """Cycles from the drain's grant to the result, without fusion and with it."""
@@ -186,7 +174,7 @@ def count_job(
         shape.value_words // shape.words_per_beat,
         shape.queue,
         VALUE_LATENCY,
-        MAC_LATENCY[shape.mac],
+        MAC_KINDS[shape.mac].latency_cycles,
         shape.drain_cycles,
         feed,
         10_000 + 64 * (work * m_tiles + beats),

@@ -202,7 +202,7 @@ class Engine(wiring.Component):
         valid = Signal()
         load = Signal()
         opening = Signal(init=1)
-        stages = 1 + self.mac.latency_cycles
+        stages = 1 + self.mac.kind.latency_cycles
         carried = data.StructLayout({"last": 1, **marks()})
         line = [Signal(carried, name=f"marks{i}") for i in range(stages)]
         with m.If(enable):

@@ -15,15 +15,19 @@ from .split import SplitMac
 __all__ = ["MACS", "PRIMITIVES", "PackedMac"]
 
 MACS: dict[str, type[PackedMac]] = {
-    "packed": InferredMac,
-    "split": SplitMac,
-    "dsp48e2": Dsp48E2Mac,
-    "dsp48e1": Dsp48E1Mac,
-    "ecp5": Ecp5Mac,
-    "ice40": Ice40Mac,
-    "nexus": NexusMac,
-    "gowin": GowinMac,
+    mac.kind.name: mac
+    for mac in (
+        InferredMac,
+        SplitMac,
+        Dsp48E2Mac,
+        Dsp48E1Mac,
+        Ecp5Mac,
+        Ice40Mac,
+        NexusMac,
+        GowinMac,
+    )
 }
+"""One class for each record of `golden.numerics.mac_kinds`; a new one is a file and a line here."""
 
 PRIMITIVES = {name: mac.twin for name, mac in MACS.items() if mac.twin is not None}
 """File in ``primitives`` with the twins of the vendor's primitives, for simulation."""

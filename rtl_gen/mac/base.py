@@ -6,6 +6,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.numerics.mac_kinds import MacKind
+
 __all__ = ["PackedMac", "packed_bits", "wrap_counter"]
 
 
@@ -35,7 +37,9 @@ class PackedMac(wiring.Component, ABC):
         Captured sums in the technology's own form; `unpack` turns it into two integers.
     """
 
-    latency_cycles: int
+    kind: MacKind
+    """The record in `golden.numerics.mac_kinds`, which has the name and the latency."""
+
     twin: str | None = None
     """File in ``primitives`` that simulates the vendor's primitives, where there are any."""
 
@@ -52,6 +56,11 @@ class PackedMac(wiring.Component, ABC):
                 "raw": Out(self.raw_bits(acc_bits)),
             }
         )
+
+    @property
+    def latency_cycles(self) -> int:
+        """Enabled cycles from the operands to the visible sum."""
+        return self.kind.latency_cycles
 
     @property
     def module_name(self) -> str:

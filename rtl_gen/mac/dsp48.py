@@ -7,6 +7,8 @@ sums: DSP48E2 2, DSP48E1 8.
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value, signed
 
+from golden.numerics.mac_kinds import MAC_KINDS
+
 from .base import packed_bits
 from .packed import PackedPair
 
@@ -22,7 +24,6 @@ class _Dsp48Mac(PackedPair):
     AD/B2, M, P.  Throughput: one pair of products per enabled cycle.
     """
 
-    latency_cycles = 4
     primitive: str
     multiplier_bits: int
     opmode_bits: int
@@ -134,6 +135,7 @@ class Dsp48E2Mac(_Dsp48Mac):
     captured too; the direction shows in P.  Wider sums keep the counter outside.
     """
 
+    kind = MAC_KINDS["dsp48e2"]
     shift = 18
     twin = "DSP48E2.v"
     primitive = "DSP48E2"
@@ -205,6 +207,7 @@ class Dsp48E2Mac(_Dsp48Mac):
 class Dsp48E1Mac(_Dsp48Mac):
     """7 series: 25x18 multiplier, shift 16; its adder has no fourth operand to count with."""
 
+    kind = MAC_KINDS["dsp48e1"]
     shift = 16
     twin = "DSP48E1.v"
     primitive = "DSP48E1"

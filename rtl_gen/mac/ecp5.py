@@ -2,6 +2,8 @@
 
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value, signed
 
+from golden.numerics.mac_kinds import MAC_KINDS
+
 from .lattice import GATED_SUM, LatticeMac
 
 __all__ = ["Ecp5Mac"]
@@ -20,7 +22,7 @@ class Ecp5Mac(LatticeMac):
     a second multiplier costs none.  Primitives: Lattice FPGA-TN-02205 (sysDSP), FPGA-TN-02012.
     """
 
-    latency_cycles = 5
+    kind = MAC_KINDS["ecp5"]
     twin = "ECP5.v"
 
     def product(self, m: Module, lane: int, activation: Value, result: Signal) -> None:

@@ -2,6 +2,8 @@
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value, signed
 
+from golden.numerics.mac_kinds import MAC_KINDS
+
 from .packed import PackedPair
 
 __all__ = ["GowinMac"]
@@ -21,8 +23,8 @@ class GowinMac(PackedPair):
     Gowin UG287 (DSP), mode 1, ``ACC/0 + A * B``.
     """
 
+    kind = MAC_KINDS["gowin"]
     shift = 26
-    latency_cycles = 3
     twin = "MULTALU36X18.v"
 
     @classmethod

@@ -2,6 +2,8 @@
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value, signed
 
+from golden.numerics.mac_kinds import MAC_KINDS
+
 from .base import wrap_counter
 from .split import SplitPair
 
@@ -28,7 +30,7 @@ class Ice40Mac(SplitPair):
     FPGA-TN-02007 (DSP function usage guide for iCE40).
     """
 
-    latency_cycles = 3
+    kind = MAC_KINDS["ice40"]
     twin = "SB_MAC16.v"
 
     @classmethod

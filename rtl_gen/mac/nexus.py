@@ -2,6 +2,8 @@
 
 from amaranth.hdl import ClockSignal, Const, Instance, Module, Signal, Value, signed
 
+from golden.numerics.mac_kinds import MAC_KINDS
+
 from .lattice import GATED_SUM, LatticeMac
 
 __all__ = ["NexusMac"]
@@ -14,7 +16,7 @@ class NexusMac(LatticeMac):
     Nexus).
     """
 
-    latency_cycles = 3
+    kind = MAC_KINDS["nexus"]
     twin = "NEXUS.v"
 
     def product(self, m: Module, lane: int, activation: Value, result: Signal) -> None:

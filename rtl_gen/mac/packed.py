@@ -2,6 +2,8 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
+from golden.numerics.mac_kinds import MAC_KINDS
+
 from .base import PackedMac, packed_bits, wrap_counter
 
 __all__ = ["InferredMac", "PackedPair"]
@@ -57,8 +59,8 @@ class InferredMac(PackedPair):
     The registers stand where a DSP block has them: operands, product, sum.
     """
 
+    kind = MAC_KINDS["packed"]
     shift = 18
-    latency_cycles = 3
 
     def elaborate(self, platform):
         m = Module()

@@ -2,6 +2,8 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 
+from golden.numerics.mac_kinds import MAC_KINDS
+
 from .base import PackedMac
 
 __all__ = ["SplitMac", "SplitPair"]
@@ -35,7 +37,7 @@ class SplitMac(SplitPair):
     blocks, against 980 and 8 for the packed multiplier.
     """
 
-    latency_cycles = 3
+    kind = MAC_KINDS["split"]
 
     def elaborate(self, platform):
         m = Module()

@@ -54,7 +54,7 @@ class _Bench(wiring.Component):
 
     def __init__(self, instances: tuple[tuple[str, int], ...]) -> None:
         self._instances = instances
-        self.latency_cycles = max(MACS[mac].latency_cycles for mac, _ in instances)
+        self.latency_cycles = max(MACS[mac].kind.latency_cycles for mac, _ in instances)
         ports: dict = {"enable": In(1), "capture": In(1)}
         ports |= {name: In(bits) for name, bits in _OPERANDS.items()}
         for number, (_, acc_bits) in enumerate(instances):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from constraints.devices import devices
 from flows import nextpnr, yosys
 from flows.synth import read_manifest, synthesise
-from flows.synth_targets import CLASSES, TARGETS
+from flows.synth_targets import TARGETS, command_for, totals
 from golden.errors import BadInput, CheckFailed
 
 LANES = 16
@@ -229,6 +230,8 @@ def test_missing_metric_is_an_error(tmp_path: Path, module: dict | None, message
         yosys.stat(path, "m")
     with pytest.raises(CheckFailed, match="names no Yosys version"):
         yosys.version(path)
+    with pytest.raises(CheckFailed, match=r"no module 'm'|no count of port bits"):
+        yosys.port_bits(path, "m")
 
 
 def test_missing_statistics_are_an_error(tmp_path: Path):
@@ -241,19 +244,15 @@ def test_missing_statistics_are_an_error(tmp_path: Path):
 
 def test_unclassified_cell_is_an_error():
     with pytest.raises(CheckFailed, match=r"'\$mul' has no class"):
-        TARGETS["xcup"].totals({"LUT6": 1, "$mul": 2})
-
-
-@pytest.mark.parametrize("target", sorted(TARGETS))
-def test_table_uses_known_classes(target: str):
-    assert {kind for _, kind, _ in TARGETS[target].cells} <= {*CLASSES, "other"}
+        totals(TARGETS["xcup"], {"LUT6": 1, "$mul": 2})
 
 
 @pytest.mark.parametrize(
     ("target", "lanes", "low", "high"), [("ecp5", 16, 90, 400), ("ice40", 4, 15, 120)]
 )
 def test_place_and_route_reaches_a_clock(tmp_path: Path, target, lanes, low, high):
-    design = write_design(tmp_path / "design", lanes)
+    # The part that the manifest names; on another family the family's own.
+    design = write_design(tmp_path / "design", lanes, device="lfe5u-45f")
     report = synthesise(design, target, "mac_array", pnr=True, out=tmp_path / "out")
     placed = report["pnr"]
     assert low < placed["fmax_mhz"] < high
@@ -263,6 +262,11 @@ def test_place_and_route_reaches_a_clock(tmp_path: Path, target, lanes, low, hig
     assert placed["tool"].startswith(f"nextpnr-{target} ")
     multiplier = {"ecp5": "MULT18X18D", "ice40": "ICESTORM_DSP"}[target]
     assert placed["used"][multiplier] == lanes == report["dsp"]
+    part = devices()[{"ecp5": "lfe5u-45f", "ice40": "ice40up5k"}[target]]
+    assert report["part"] == placed["part"] == part.name
+    assert placed["device"] == " ".join(part.nextpnr_arguments)
+    assert placed["available"][multiplier] == part.dsps
+    assert report["share"]["dsp"] == pytest.approx(lanes / part.dsps, abs=1e-4)
 
 
 @pytest.mark.parametrize(("clock_mhz", "tried"), [(1000.0, 2), (20.0, 1)])
@@ -283,6 +287,21 @@ def test_place_and_route_needs_a_target_that_has_it(design: Path, tmp_path: Path
         synthesise(design, "xcup", pnr=True, out=tmp_path / "out")
 
 
+def test_multipliers_of_another_family_are_refused_before_yosys(tmp_path: Path):
+    design = write_design(tmp_path / "design", shape={"mac": "dsp48e2"})
+    with pytest.raises(BadInput, match=r"shape\.mac: must be one of dsp48e1, .*, got 'dsp48e2'"):
+        synthesise(design, "xc7", "mac_array", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_instances_of_a_multiplier_are_kept_from_inference(tmp_path: Path):
+    ice40, source = TARGETS["ice40"], tmp_path / "a.v"
+    source.write_text("module a;\n  SB_MAC16 #() block ();\nendmodule\n")
+    assert command_for(ice40, [source]) == ice40.instance_command
+    source.write_text("module a;\n// not SB_MAC16\nendmodule\n")
+    assert command_for(ice40, [source]) == ice40.command
+
+
 def test_missing_nextpnr_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"pip install 'sparsefuse\[pnr\]'"):
@@ -299,6 +318,11 @@ def test_missing_nextpnr_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
         '{"utilization": {}, "fmax": {"clk": {}}}',
         '{"utilization": {}, "fmax": {"clk": {"achieved": 0}}}',
         '{"fmax": {"clk": {"achieved": 50}}}',
+        '{"utilization": {}, "fmax": {"clk": {"achieved": 50}}}',
+        '{"utilization": {"LUT4": {"used": 0, "available": 9}}, "fmax": {"clk": {"achieved": 50}}}',
+        '{"utilization": {"LUT4": {"used": 3}}, "fmax": {"clk": {"achieved": 50}}}',
+        '{"utilization": {"LUT4": {"available": 9}}, "fmax": {"clk": {"achieved": 50}}}',
+        '{"utilization": {"A": {"used": 3, "available": 9}}, "fmax": {"clk": {"achieved": NaN}}}',
     ],
 )
 def test_missing_figure_of_nextpnr_is_an_error(tmp_path: Path, monkeypatch, report: str | None):
@@ -311,6 +335,4 @@ def test_missing_figure_of_nextpnr_is_an_error(tmp_path: Path, monkeypatch, repo
     netlist = tmp_path / "netlist.json"
     netlist.write_text("{}")
     with pytest.raises(CheckFailed, match=r"report\.json"):
-        nextpnr.place_and_route(
-            netlist, "ecp5", device=("--85k",), freq_mhz=100, out=tmp_path / "pnr"
-        )
+        nextpnr.place_and_route(netlist, devices()["lfe5u-25f"], freq_mhz=100, out=tmp_path / "pnr")

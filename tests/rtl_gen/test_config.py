@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from constraints.devices import FAMILIES, devices
+from constraints.devices import devices
+from constraints.families import FAMILIES
 from constraints.presets import preset_names, preset_text
 from golden.errors import BadInput
 from golden.shape import ArrayShape
@@ -202,6 +203,7 @@ def test_the_presets_are_the_documented_ones():
     assert shapes["edge"] == ArrayShape(
         lanes=16, engines=8, group=8, k_tile=256, columns=32, activation_tiles=2, index_words=512,
         value_words=1024, queue=8, data_bits=128, kernels=("dense", "bitmap"), mac="ecp5",
+        byte_ports=True,
     )  # fmt: skip
     assert shapes["kernels"] == ArrayShape(
         lanes=4, engines=2, group=2, k_tile=128, columns=6, activation_tiles=2, index_words=32,
@@ -217,6 +219,7 @@ def test_the_presets_are_the_documented_ones():
     assert shapes["tiny"] == ArrayShape(
         lanes=4, engines=2, group=2, k_tile=128, columns=32, activation_tiles=2, index_words=256,
         value_words=256, queue=8, data_bits=64, kernels=("bitmap",), mac="ice40",
+        byte_ports=True,
     )  # fmt: skip
 
 

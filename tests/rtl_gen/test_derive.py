@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from constraints.devices import FAMILIES, devices
-from constraints.render import FORMATS, render
+from constraints.devices import devices
+from constraints.families import FAMILIES
+from constraints.render import render
 from golden.errors import BadInput
-from golden.shape import MAC_KINDS, is_power_of_two, minimum_ring_words
+from golden.shape import is_power_of_two, minimum_ring_words
 from rtl_gen.config import derive, load, parse
 from rtl_gen.derive import derive_shape, estimate, fits, largest_engines
 from tests.rtl_gen.intents import changed
@@ -19,22 +20,17 @@ def test_auto_mac_suits_the_device(device):
     intent = changed(target__device=device, schedule__unroll__n=1)
     intent["schedule"]["unroll"]["m"] = intent["schedule"]["tile"]["m"] = 2
     intent["schedule"]["tile"]["n"] = 16
-    family = devices()[device].family
-    expected = {"xcup": "dsp48e2", "xc7": "dsp48e1", "generic": "packed"}.get(family, family)
-    assert derive(parse(intent)).shape.mac == expected
+    technology = devices()[device].technology
+    shape = derive(parse(intent)).shape
+    assert (shape.mac, shape.byte_ports) == (technology.mac, technology.byte_ports)
 
 
-def test_the_device_database_is_complete():
-    for name, device in devices().items():
-        figures = (device.luts, device.ffs, device.dsps, device.bram_kbit)
-        limited = [figure is not None and figure > 0 for figure in figures]
-        assert all(limited) if name != "generic" else not any(limited)
-        assert device.board
-        assert bool(device.nextpnr_program) == bool(device.nextpnr_args)
-    for family in FAMILIES.values():
-        assert family.mac in family.macs
-        assert set(family.products_per_dsp) == set(family.macs) <= set(MAC_KINDS)
-    assert {device.family for device in devices().values()} == set(FAMILIES) == set(FORMATS)
+def test_the_vendors_own_multipliers_are_what_auto_means():
+    own = {name: family.mac for name, family in FAMILIES.items()}
+    assert own == {
+        "xcup": "dsp48e2", "xc7": "dsp48e1", "ecp5": "ecp5", "ice40": "ice40", "nexus": "nexus",
+        "gowin": "gowin", "intel": "split", "efinix": "split", "generic": "packed",
+    }  # fmt: skip
 
 
 TOO_LARGE = [
@@ -121,7 +117,7 @@ BROKEN_SHAPES = [
     ("activation_tiles", 3), ("index_words", 8), ("index_words", 24), ("value_words", 8),
     ("value_words", 40), ("queue", 1), ("queue", 128), ("data_bits", 32), ("data_bits", 192),
     ("kernels", ()), ("kernels", ("dense", "dense")), ("kernels", ("csr",)), ("kernels", "dense"),
-    ("mac", "dsp"),
+    ("mac", "dsp"), ("byte_ports", 1),
 ]  # fmt: skip
 
 
@@ -143,23 +139,22 @@ def test_widths_of_a_shape_agree(lanes, bits):
     assert 2 ** (shape.acc_bits - 2) - 1 < extreme <= 2 ** (shape.acc_bits - 1) - 1
 
 
-@pytest.mark.parametrize(
-    ("family", "name", "line"),
-    [
-        ("xcup", "edge.xdc", "create_clock -name clk -period 10.000 [get_ports clk]"),
-        ("xc7", "edge.xdc", "create_clock -name clk -period 10.000 [get_ports clk]"),
-        ("ecp5", "edge.lpf", 'FREQUENCY PORT "clk" 100 MHZ;'),
-        ("ice40", "edge.pcf", "set_frequency clk 100"),
-        ("nexus", "edge.sdc", "create_clock -name clk -period 10.000 [get_ports {clk}]"),
-        ("gowin", "edge.sdc", "create_clock -name clk -period 10.000 [get_ports {clk}]"),
-        ("generic", "edge.sdc", "create_clock -name clk -period 10.000 [get_ports {clk}]"),
-    ],
-)
-def test_constraints_ask_for_the_clock(family, name, line):
+LINES = {
+    "xdc": "create_clock -name clk -period 10.000 [get_ports clk]",
+    "lpf": 'FREQUENCY PORT "clk" 100 MHZ;',
+    "pcf": "set_frequency clk 100",
+    "sdc": "create_clock -name clk -period 10.000 [get_ports {clk}]",
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_constraints_ask_for_the_clock(family):
+    extension = FAMILIES[family].constraints
     rendered = render(derive(load("edge")), family)
-    assert list(rendered) == [name]
-    assert rendered[name].splitlines()[-1] == line
-    assert rendered[name].endswith("\n")
+    assert list(rendered) == [f"edge.{extension}"]
+    text = rendered[f"edge.{extension}"]
+    assert text.splitlines()[-1] == LINES[extension]
+    assert text.endswith("\n")
 
 
 def test_constraints_of_an_unknown_family_are_a_key_error():

@@ -35,7 +35,7 @@ SHAPES = {
         BASE, lanes=2, engines=1, group=1, k_tile=16, columns=1, index_words=16, value_words=16,
         data_bits=64, queue=2, kernels=("dense",), mac="split",
     ),
-    "odd_group": replace(BASE, engines=3, group=3, columns=5, mac="dsp48e2"),
+    "odd_group": replace(BASE, engines=3, group=3, columns=5, mac="dsp48e2", byte_ports=True),
     "one_drain_cycle": replace(BASE, lanes=2, k_tile=16, group=1, columns=3, mac="dsp48e1"),
     "long_rows": replace(BASE, lanes=64, engines=2, group=2, data_bits=64),
 }  # fmt: skip

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from constraints.families import FAMILIES
 from flows.build import cache_folder
-from golden.cycles.count import MAC_LATENCY
 from golden.numerics import packed
-from golden.shape import MAC_KINDS
-from rtl_gen.mac import MACS
+from golden.numerics.mac_kinds import MAC_KINDS
+from rtl_gen.mac import MACS, PRIMITIVES
 from rtl_gen.mac.base import packed_bits
 from sim.verilator.mac_check import LAST, LOAD, VALID, WIDTHS, MacCheck
 
@@ -148,5 +148,12 @@ def test_widths_hold_a_whole_tile(mac: str, k_tile: int):
 
 
 def test_registries_agree():
-    assert tuple(MACS) == MAC_KINDS
-    assert {name: mac.latency_cycles for name, mac in MACS.items()} == MAC_LATENCY
+    assert tuple(MACS) == tuple(MAC_KINDS), "every golden record has a class, in the same order"
+    for name, mac in MACS.items():
+        assert mac.kind is MAC_KINDS[name], name
+    suited = {name: [f.name for f in FAMILIES.values() if name in f.macs] for name in MACS}
+    assert [name for name, families in suited.items() if not families] == [], "suits no family"
+    named = {mac for family in FAMILIES.values() for mac in family.macs}
+    assert named <= set(MACS), "a family's record names a MAC that is none"
+    # A vendor's primitive has a twin, and suits the families that have the primitive.
+    assert {name for name in MACS if len(suited[name]) == 1} == set(PRIMITIVES)

@@ -27,6 +27,7 @@ SHAPES = {
     "rows_per_beat": ArrayShape(
         lanes=2, engines=3, group=3, k_tile=32, columns=5, activation_tiles=4, index_words=32,
         value_words=32, queue=2, data_bits=128, kernels=("dense", "bitmap"), mac="dsp48e2",
+        byte_ports=True,
     ),
     # Each engine its own drain, the least tile and rings, several cycles to drain a column.
     "ungrouped": ArrayShape(

@@ -13,10 +13,11 @@ import pytest
 
 from golden.cycles.count import count_cycles
 from golden.formats import KERNELS
+from golden.numerics.mac_kinds import MAC_KINDS
 from golden.operators.matmul import matmul
 from golden.planner.choose import Part, Split
 from golden.planner.product import plan_matmul
-from golden.shape import MAC_KINDS, ArrayShape, minimum_ring_words
+from golden.shape import ArrayShape, minimum_ring_words
 from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top import ArrayTop
@@ -55,7 +56,8 @@ def random_shape(rng: np.random.Generator, number: int) -> ArrayShape:
         queue=one_of(2, 4, 8),
         data_bits=data_bits,
         kernels=kernels,
-        mac=MAC_KINDS[number],
+        mac=tuple(MAC_KINDS)[number],
+        byte_ports=bool(rng.integers(2)),
         gap_bits=gap_bits,
         nm_n=nm_n,
         nm_m=nm_m,
