@@ -19,6 +19,7 @@ from flows.compress.layer import Layer, Sample, layer_of, sample_of
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.operators.matmul import check_operands, matmul
+from golden.planner.choose import ORDER
 from golden.planner.model_table import computed_table
 from golden.planner.product import Compiled, compile_matmul
 from golden.program.plan import Plan, plan_matmul
@@ -40,8 +41,22 @@ def _computed(shape: ArrayShape, config_hash: str) -> PerformanceTable:
     return computed_table(shape, config_hash)
 
 
+def _chooses(shape: ArrayShape) -> bool:
+    """Whether there is anything for the fuse selector to choose from."""
+    return not set(ORDER).isdisjoint(shape.kernels)
+
+
 def table_of(derived: Derived) -> PerformanceTable:
-    """The performance table of a configuration that the cycle model computes."""
+    """The performance table of a configuration that the cycle model computes.
+
+    Raises:
+        BadInput: the array has no kernel for stored weights.
+    """
+    if not _chooses(derived.shape):
+        raise BadInput(
+            f"schedule.kernels: must hold one of {', '.join(ORDER)} for stored weights to be "
+            f"chosen for, got {', '.join(derived.shape.kernels)}"
+        )
     return _computed(derived.shape, derived.config_hash)
 
 
@@ -292,7 +307,7 @@ def run_matmul(
         "seed": seed,
         "drop_activation_rows": drop_activation_rows,
     }
-    if kernel == "auto":
+    if kernel == "auto" and _chooses(shape):
         compiled = compile_matmul(
             shape,
             sample.activations,

@@ -45,11 +45,14 @@ _NEVER = 1 << 40  # above any real column, and sums of it stay far from 64 bits
 def built_kernels(shape: ArrayShape, name: str) -> list[Kernel]:
     """The kernels that ``name`` allows: itself, or for ``auto`` all of the array, in `ORDER`.
 
+    Kernels for run-time operands are among them only where the array has no other.
+
     Raises:
         BadInput: the array does not have the kernel.
     """
     if name == "auto":
-        return [KERNELS[k].configured(shape) for k in ORDER if k in shape.kernels]
+        stored = [KERNELS[k].configured(shape) for k in ORDER if k in shape.kernels]
+        return stored or [KERNELS[k].configured(shape) for k in shape.kernels]
     if name not in shape.kernels:
         known = ", ".join(shape.kernels)
         raise BadInput(f"kernel: must be one this array has ({known}) or auto, got {name!r}")
