@@ -18,6 +18,7 @@ from flows.compress.equalise import equalised_layer
 from flows.compress.layer import Layer, Sample, layer_of, sample_of
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
+from golden.formats import STORED
 from golden.operators.matmul import check_operands, matmul
 from golden.planner.compete import Compiled, compile_product
 from golden.planner.model_table import computed_table
@@ -41,7 +42,16 @@ def _computed(shape: ArrayShape, config_hash: str) -> PerformanceTable:
 
 
 def table_of(derived: Derived) -> PerformanceTable:
-    """The performance table of a configuration that the cycle model computes."""
+    """The performance table of a configuration that the cycle model computes.
+
+    Raises:
+        BadInput: the array has no kernel for stored weights.
+    """
+    if set(STORED).isdisjoint(derived.shape.kernels):
+        raise BadInput(
+            f"schedule.kernels: must hold one of {', '.join(STORED)} for stored weights to be "
+            f"chosen for, got {', '.join(derived.shape.kernels)}"
+        )
     return _computed(derived.shape, derived.config_hash)
 
 

@@ -86,17 +86,14 @@ class Chooser(Protocol):
 def built_kernels(shape: ArrayShape, name: str) -> list[Kernel]:
     """The kernels that ``name`` allows: itself, or for ``auto`` all that hold stored weights.
 
+    Kernels for run-time operands are among them only where the array has no other.
+
     Raises:
-        BadInput: the array does not have the kernel, or for ``auto`` none for stored weights.
+        BadInput: the array does not have the kernel.
     """
     if name == "auto":
-        names = preferred(tuple(k for k in shape.kernels if k in STORED))
-        if not names:
-            raise BadInput(
-                f"kernel: must be one this array has ({', '.join(shape.kernels)}): auto chooses "
-                "among kernels for stored weights, and there is none, got 'auto'"
-            )
-        return [KERNELS[k].configured(shape) for k in names]
+        stored = preferred(tuple(k for k in shape.kernels if k in STORED))
+        return [KERNELS[k].configured(shape) for k in stored or shape.kernels]
     if name not in shape.kernels:
         known = ", ".join(shape.kernels)
         raise BadInput(f"kernel: must be one this array has ({known}) or auto, got {name!r}")

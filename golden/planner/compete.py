@@ -276,11 +276,12 @@ def compile_product(
         )
         return Candidate(name, plan, 0, plan.weight_bytes)
 
-    if kernel != "auto" or fused is not None:
+    names = [each.name for each in built_kernels(shape, kernel)]
+    # Kernels for run-time operands are in no table: an array with no others has nothing to choose.
+    if kernel != "auto" or fused is not None or KERNELS[names[0]].run_time:
         progress("plan", 0, 1)
-        only = planned("parts" if fused is not None else kernel, kernel)
+        only = planned("parts" if fused is not None else names[0], kernel)
         return Compiled(only, (only,), objective, None)
-    names = [each.name for each in built_kernels(shape, "auto")]
     known = table()
     lacking = [name for name in names if name not in known.kernels]
     if lacking:

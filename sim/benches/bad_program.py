@@ -132,6 +132,27 @@ async def watchdog(dut: Any, withheld: str) -> None:
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
+async def refused_starts(dut: Any) -> None:
+    """Starts that are refused leave what the last job wrote into the registers."""
+    host = Host(dut, "refused_starts")
+    await host.begin()
+    plan, activations, _ = _plan(host)
+    await host.product(plan, activations)
+    jobs = len(plan.jobs)
+    names = ("CYCLES", "EVENTS")
+    before = [await host.counter(name) for name in names]
+    assert all(before), "a job without cycles or events shows nothing"
+    await host.write("M_TILES", 0)
+    for _ in range(3):
+        await host.write("CONTROL", 1)
+        await host.cycles(5)
+        assert await host.read("STATUS") == 2, "a refused start must leave the last job done"
+        assert [await host.counter(name) for name in names] == before, "counters must stay"
+        assert await host.read("ERROR") == BAD_START
+    await _recover(host, jobs)
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
 async def start_while_busy(dut: Any) -> None:
     """A second start is refused and leaves the running job alone."""
     host = Host(dut, "start_while_busy")
@@ -142,6 +163,9 @@ async def start_while_busy(dut: Any) -> None:
     await _start(host, plan)
     await host.write("CONTROL", 1)
     assert await host.read("ERROR") == BAD_START
+    # Headers are waited for as long as it takes; what stands in their place meanwhile is none.
+    await host.cycles(100)
+    assert await host.read("ERROR") == BAD_START, "a header that has not come raised a fault"
     host.send_activations(plan, activations, plan.jobs[0])
     for group in range(_SHAPE.groups):
         host.send_weights(plan, group)

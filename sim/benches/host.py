@@ -226,16 +226,21 @@ class Host:
     # Jobs.
 
     async def product(self, plan: Plan, activations: np.ndarray, *, early: int = 0) -> np.ndarray:
-        """Run all jobs of a plan; int32 (M, N). Streams begin ``early`` cycles before the start."""
+        """Run all jobs of a plan; int32 (M, N).
+
+        Streams begin ``early`` cycles before the start, or as many after it where negative.
+        """
         rows = []
         for job in plan.jobs:
             await self.write("M_TILES", len(job))
-            if not early:
+            if early <= 0:
                 await self.write("CONTROL", _START)
+                if early:
+                    await self.cycles(-early)
             self.send_activations(plan, activations, job)
             for group in range(self.shape.groups):
                 self.send_weights(plan, group)
-            if early:
+            if early > 0:
                 await self.cycles(early)
                 await self.write("CONTROL", _START)
             await self.wait_done(_patience(plan))

@@ -46,6 +46,7 @@ _BINS = (
     "several jobs",
     "column without engine",
     "streams before start",
+    "streams after start",
     "idle activations",
     "idle weights",
     "stalled activations",
@@ -105,7 +106,8 @@ async def _check(
         f"{(out != wanted).sum()} of {out.size} sums of {size} with {kernel} are wrong"
     )
     _cover_product(plan, activations, weights, percent)
-    _COVERAGE.hit("streams before start", early)
+    _COVERAGE.hit("streams before start", early > 0)
+    _COVERAGE.hit("streams after start", early < 0)
     return len(plan.jobs)
 
 
@@ -119,7 +121,7 @@ async def patterns(dut: Any, kernel: str, size: str) -> None:
     jobs = 0
     for idle, pressure, percent in product(PATTERNS, PATTERNS, SPARSITIES):
         host.pace(idle, pressure)
-        early = host.rng.choice((0, host.rng.randint(1, 60)))
+        early = host.rng.choice((0, host.rng.randint(1, 60), -host.rng.randint(1, 60)))
         jobs += await _check(host, kernel, _SIZES[size], percent, early)
     _cover_streams(host)
     await host.finish(jobs)

@@ -105,6 +105,9 @@ async def refused_start(dut: Any) -> None:
     await host.write("CONTROL", 2)
     assert await host.read("ERROR") == 0
     assert await host.read("M_TILES") == 3, "CONTROL.reset must leave M_TILES"
+    await host.write("CONTROL", 3)
+    await host.cycles(5)
+    assert await host.read("STATUS") == 0, "CONTROL.reset must win over start"
     answer = await host.registers.write(address_of("CONTROL") + 1, b"\xff\xff\xff")
     assert answer.resp == AxiResp.OKAY
     assert await host.read("STATUS") == 0, "bytes beside the commands must do nothing"

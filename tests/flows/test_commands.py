@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from constraints.presets import preset_text
 from flows.cli import main
 from golden.operators.matmul import matmul_naive
 
@@ -124,6 +126,36 @@ def test_matmul_refuses_a_kernel_the_array_lacks(
     files = _save(tmp_path, _GOOD, np.ones((3, 2), np.int8))
     assert main(["matmul", "mid", *files, "--engine", "golden", "--kernel", "nm"]) == 2
     assert "nm" in capsys.readouterr().err
+
+
+@pytest.fixture
+def raw_alone(tmp_path: Path) -> str:
+    """A configuration whose only kernel is for run-time operands."""
+    config = yaml.safe_load(preset_text("test"))
+    config["schedule"]["kernels"] = ["raw"]
+    path = tmp_path / "raw.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def test_matmul_on_an_array_for_run_time_operands_alone(raw_alone: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    a, w = rng.integers(-128, 128, (7, 50)), rng.integers(-128, 128, (50, 9))
+    files = _save(tmp_path, a.astype(np.int8), w.astype(np.int8))
+    out, report = tmp_path / "o.npy", tmp_path / "r.json"
+    written = ["--out", str(out), "--report", str(report)]
+    assert main(["matmul", raw_alone, *files, "--engine", "cycle", *written]) == 0
+    np.testing.assert_array_equal(np.load(out), a @ w)
+    assert json.loads(report.read_text())["kernel"] == "raw"
+
+
+def test_what_needs_a_choice_of_kernels_says_so(
+    raw_alone: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    files = _save(tmp_path, np.ones((4, 8), np.float32), np.ones((8, 2), np.float32))
+    budget = ["--error-budget", "0.1"]
+    assert main(["matmul", raw_alone, *files, "--engine", "golden", *budget]) == 2
+    assert "schedule.kernels: must hold one of dense" in capsys.readouterr().err
 
 
 def test_missing_compiler_is_named(

@@ -19,6 +19,7 @@ from golden.formats.entries import entries_per_word
 from golden.shape import ArrayShape
 from rtl_gen.kernels import DECODERS, BlockDecoder
 from rtl_gen.kernels.entries import EntryReader
+from rtl_gen.kernels.raw import RawDecoder
 from tests.formal.prover import assert_broken, assert_proved, mutated, opened, settled
 
 LOW = (CHUNK - 1).bit_length()
@@ -37,6 +38,8 @@ SHAPES = {
     "nm 4:8": replace(SHAPE, nm_n=4, nm_m=8),
     "block": replace(SHAPE, k_tile=32),
     "block 1": replace(SHAPE, k_tile=32, block_rows=1),
+    # Four words to a column, two to a chunk.
+    "raw": replace(SHAPE, k_tile=32, kernels=("raw",)),
 }
 MUTANTS = {
     "dense": [("m.d.sync += count.eq(0)", "pass")],
@@ -57,6 +60,10 @@ MUTANTS = {
     "block": [("bit.replicate(self._rows) for bit in entry.first) & inside",
                "bit.replicate(self._rows) for bit in entry.first)"),
               ("(out.mask.any() | out.last)", "out.mask.any()")],
+    "raw": [("for i in range(WORD)) & inside)", "for i in range(WORD)))"),
+            ("(occupied.any() | out.last)", "occupied.any()"),
+            ("Mux(number[0], Cat(Const(0, WORD), occupied), occupied)", "Cat(occupied, occupied)"),
+            ("number.eq(Mux(out.last, 0, number + 1))", "number.eq(number + 1)")],
 }  # fmt: skip
 
 
@@ -122,6 +129,9 @@ class Contract(wiring.Component):
             Assert(settled(m, found.valid, self.ready, out.as_value())),
         ]
         number = out.base if decoder.scanned else out.k
+        if isinstance(decoder, RawDecoder):
+            # Two words share a chunk.
+            number = Cat(out.mask[CHUNK // 2 :].any(), out.base)
         before = Signal(len(number) + 1)
         # What fills a run of N:M up stays on the last row.
         rises = (number >= before) | (0 if decoder.scanned else out.k == self.last_row)
@@ -228,6 +238,29 @@ class Contract(wiring.Component):
         ]
         self._follow(m, decoder, at, step, Mux(step, 1, 0))
 
+    def _RawDecoder(self, m: Module, decoder, out, before: Value) -> None:
+        at = Signal(self._shape.k_bits - 3)
+        final = at == self.last_row[3:]
+        there = self.enable & self.valid
+        with m.If(decoder.index.ready):
+            m.d.sync += at.eq(Mux(final, 0, at + 1))
+        byte = self.word.word_select(self.watched[:3], 8)
+        here = decoder.index.ready & (at == self.watched[3:])
+        self._occupancy(m, out, byte.any() & (self.watched <= self.last_row), here)
+        m.d.comb += [
+            Assert(~decoder.found.valid | (out.carried & (out.word == self.word))),
+            Assert(~decoder.found.valid | (out.last == final)),
+            Assert(~(self.taken & ~out.last) | out.mask.any()),
+            # One word a cycle unless its taker waits; empty ones cost theirs as well.
+            Assert(decoder.index.ready == (there & (self.ready | ~decoder.found.valid))),
+            # Invariants.
+            Assert(self.inside.number == at),
+            Assert(at <= Mux(self.opening, 0, self.last_row[3:])),
+            Assert(before <= at),
+            Assert(~self.wanted | (at > self.watched[3:])),
+            Assert(self.seen == self.wanted),
+        ]
+
     def _entries(self, m: Module, decoder, bits: int):
         """A ghost's place in the list of entries, and the entry at a place."""
         per_word = entries_per_word(bits)
@@ -307,6 +340,10 @@ class Contract(wiring.Component):
             m.d.sync += passed.eq(Mux(closes, 0, Mux(lone_pad, passed + pad, row + 1)))
         both = ((first == pad) & ~lone_pad) | (closes & ~token)
         self._follow(m, decoder, at, step, Mux(both, 2, 1))
+
+
+def test_every_decoder_has_a_contract():
+    assert {case.split()[0] for case in SHAPES} == set(DECODERS) == set(MUTANTS)
 
 
 @pytest.mark.parametrize("case", SHAPES)

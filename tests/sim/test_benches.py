@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import yaml
 
+from constraints.devices import devices
 from constraints.presets import preset_text
 from flows import cli
 from flows.commands import simulate as command
 from flows.generate import MANIFEST, generate, simulation_sources
+from golden.errors import BadInput
+from golden.formats import KERNELS
 from golden.operators.matmul import matmul
 from golden.planner.product import plan_matmul
-from golden.shape import KERNELS
 from rtl_gen.config import derive, load
 from sim.benches import BENCHES, Outcome, run_benches
 from sim.benches.model import ArrayModel
@@ -80,7 +82,7 @@ def test_every_kernel_passes_its_benches(tmp_path, monkeypatch, cache, seed):
     benches = ("formats", "bad_program", "cycle_count")
     report = _run_command(tmp_path, monkeypatch, "verilator", seed, "kernels", benches)
     tests = {(test["bench"], test["test"]) for test in report["tests"]}
-    for kernel in KERNELS:
+    for kernel in load("kernels").schedule.kernels:
         assert ("formats", f"structures/kernel={kernel}") in tests
 
 
@@ -92,6 +94,54 @@ def test_other_patterns_of_n_in_m_pass(tmp_path, monkeypatch, cache, seed, n, m)
     path.write_text(yaml.safe_dump(config))
     report = _run_command(tmp_path, monkeypatch, "verilator", seed, str(path), ("formats",))
     assert "structures/kernel=nm" in {test["test"] for test in report["tests"]}
+
+
+def _random_intent(rng, kernel):
+    """A small configuration with ``kernel`` among its own, all else drawn."""
+
+    def one_of(*values):
+        return rng.choice(values).item()
+
+    group, nm_m, m = one_of(1, 2, 3), one_of(2, 4, 8, 16), one_of(2, 4, 8)
+    n = group * one_of(1, 2)
+    others = rng.permutation(list(KERNELS))[: rng.integers(0, 3)].tolist()
+    return {
+        "name": "drawn",
+        "target": {"device": one_of(*devices())},
+        "schedule": {
+            "unroll": {"m": m, "n": n},
+            "tile": {"m": m, "n": n * one_of(1, 2, 3), "k": one_of(16, 32, 64)},
+            "kernels": list(dict.fromkeys([kernel, *others])),
+            "fusion": one_of(False, True),
+            "selector": one_of("none", "exact", "lossy"),
+            "group": group,
+            "formats": {
+                "gap_bits": one_of(3, 4, 5, 8),
+                "nm": {"n": int(rng.integers(1, nm_m)), "m": nm_m},
+                "block_rows": one_of(1, 2, 4, 8, 16),
+            },
+            "buffers": {"activation_tiles": one_of(2, 4), "event_queue": one_of(2, 4, 8)},
+        },
+        "interface": {"data_bits": one_of(64, 128, 256)},
+    }
+
+
+@pytest.mark.parametrize("kernel", ["raw", "any"])
+def test_random_configurations_pass_their_benches(tmp_path, monkeypatch, cache, seed, rng, kernel):
+    """Every accepted configuration passes; seeds try others."""
+    first = rng.choice(list(KERNELS)).item() if kernel == "any" else kernel
+    for _ in range(1000):
+        path = tmp_path / "drawn.yaml"
+        path.write_text(yaml.safe_dump(_random_intent(rng, first)))
+        try:
+            derive(load(str(path)))
+            break
+        except BadInput:
+            continue
+    else:
+        pytest.fail("no configuration of 1000 was accepted")
+    print(path.read_text())
+    _run_command(tmp_path, monkeypatch, "verilator", seed, str(path))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -11,6 +11,7 @@ from golden.operators.matmul import matmul
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
+from tests.golden.plans import BlockByBlock
 from tests.sim.opened import opened_device
 
 SHAPE = ArrayShape(
@@ -53,7 +54,7 @@ def test_blocks_of_all_kernels_in_turn(device: ArrayDevice, rng: np.random.Gener
             kernels = [KERNELS[name].configured(SHAPE) for name in SHAPE.kernels]
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("golden.program.plan.built_kernels", lambda *_, k=kernels: k)
-                plan = plan_matmul(SHAPE, a, w, split=split)
+                plan = plan_matmul(SHAPE, a, w, chooser=BlockByBlock(SHAPE, split))
         count = count_cycles(plan)
         before = device.cycles, device.events
         np.testing.assert_array_equal(device.matmul(plan, a, limit=20_000), matmul(a, w))
