@@ -1,16 +1,18 @@
 """The register map as documentation and as a C header; the fuse selector for the manifest."""
 
+from collections.abc import Sequence
+
 from golden.selector.table import BIN_BITS, KERNEL_BITS
 from golden.selector.unit import UnitParameters
 
-from .registers import registers_of
+from .registers import Register
 from .selector_port import choice_fields
 
 __all__ = ["c_header", "describe_selector", "register_markdown"]
 
 
-def register_markdown(selector: bool = False) -> str:
-    """Register map as a Markdown table, with the fuse selector's registers or without."""
+def register_markdown(registers: Sequence[Register]) -> str:
+    """Register map of a top as a Markdown table."""
     lines = [
         "# Register map",
         "",
@@ -19,7 +21,7 @@ def register_markdown(selector: bool = False) -> str:
         "| address | name | access | reset | meaning |",
         "|---|---|---|---|---|",
     ]
-    for register in registers_of(selector):
+    for register in registers:
         text = register.text
         for name, high, low, meaning in register.fields:
             bits = f"{high}" if high == low else f"{high}:{low}"
@@ -31,15 +33,15 @@ def register_markdown(selector: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def c_header(selector: bool = False) -> str:
-    """Register map as a C header, with the fuse selector's registers or without."""
+def c_header(top: str, registers: Sequence[Register]) -> str:
+    """Register map of a top as a C header; ``top`` is its name in configurations."""
     lines = [
-        "/* Register map of the sparsefuse array top; generated. */",
+        f"/* Register map of the sparsefuse {top} top; generated. */",
         "#ifndef SPARSEFUSE_REGISTERS_H",
         "#define SPARSEFUSE_REGISTERS_H",
         "",
     ]
-    for register in registers_of(selector):
+    for register in registers:
         name = f"SPARSEFUSE_{register.name}"
         lines.append(f"/* {register.text} */")
         lines.append(f"#define {name} 0x{register.address:02X}u")
