@@ -102,7 +102,8 @@ def unpack_events(packed: np.ndarray, last: np.ndarray) -> Events:
 class DetectionJob:
     """How a matrix goes through an event-detection array.
 
-    A row longer than ``shape.rows`` is cut into vectors of that length and a shorter one.  The
+    Each row is cut into vectors of one length and a shorter last one: as few as
+    ``shape.rows`` allows, or as many as it takes to give each unit one, a word at least.  The
     vectors, in the order of the matrix, go to the units in turn.
 
     Parameters:
@@ -125,9 +126,17 @@ class DetectionJob:
             )
 
     @property
+    def length(self) -> int:
+        """Elements of a vector, whole words; the last one of a row may hold fewer."""
+        shape, (rows, columns) = self.shape, self.operand.shape
+        words = -(-columns // shape.width)
+        wanted = max(-(-columns // shape.rows), -(-shape.units // rows))
+        return -(-words // min(words, wanted)) * shape.width
+
+    @property
     def per_row(self) -> int:
         """Vectors of a row."""
-        return -(-self.operand.shape[1] // self.shape.rows)
+        return -(-self.operand.shape[1] // self.length)
 
     @property
     def vectors(self) -> int:
@@ -136,11 +145,11 @@ class DetectionJob:
 
     def dealt(self) -> list[list[np.ndarray]]:
         """Per unit the vectors that it gets, int8 and 1-D, in order."""
-        rows = self.shape.rows
+        length = self.length
         cut = [
-            row[start : start + rows]
+            row[start : start + length]
             for row in self.operand
-            for start in range(0, self.operand.shape[1], rows)
+            for start in range(0, self.operand.shape[1], length)
         ]
         return [cut[unit :: self.shape.units] for unit in range(self.shape.units)]
 
@@ -160,7 +169,7 @@ class DetectionJob:
             ValueError: a unit closed another number of vectors than it got, or a row number is
                 not one of its vector.
         """
-        units, per_row, rows = self.shape.units, self.per_row, self.shape.rows
+        units, per_row, length = self.shape.units, self.per_row, self.length
         parts = []
         for unit, mine in enumerate(events):
             sent = len(range(unit, self.vectors, units))
@@ -170,8 +179,8 @@ class DetectionJob:
             # Vectors closed before an event, counted from the unit's first.
             number = np.cumsum(mine.last) - mine.last
             row, part = np.divmod(unit + number * units, per_row)
-            column = part * rows + mine.k
-            if (mine.k >= rows).any() or (column >= self.operand.shape[1]).any():
+            column = part * length + mine.k
+            if (mine.k >= length).any() or (column >= self.operand.shape[1]).any():
                 raise ValueError(f"unit {unit}: an event has a row number outside its vector")
             parts.append((row[mine.valued], column[mine.valued], mine.value[mine.valued]))
         row, column, value = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
