@@ -48,7 +48,8 @@ def generate(design: Design, out: Path) -> Path:
         constraints = render(design, design.technology)
         for name, content in constraints.items():
             write_text(folder / name, content)
-        write_text(folder / "registers.md", register_markdown(design.registers))
+        registers = register_markdown(design.registers, top.constants)
+        write_text(folder / "registers.md", registers)
         write_text(folder / "sparsefuse_registers.h", c_header(design.top, design.registers))
         write_text(folder / "files.f", "".join(f"{name}\n" for name in sources + models))
         write_json(

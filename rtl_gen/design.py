@@ -2,15 +2,24 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
-
-from amaranth.lib import wiring
+from typing import Any, ClassVar, Protocol, Self
 
 from constraints.devices import Device, devices
 from rtl_gen.schema_common import Config
 from rtl_gen.top.registers import Register
 
-__all__ = ["Design"]
+__all__ = ["Design", "Top"]
+
+
+class Top(Protocol):
+    """A top module: a component that knows its name and its constant registers."""
+
+    module_name: str
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """Values of the registers that never change, by name."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +68,7 @@ class Design(ABC):
         """
 
     @abstractmethod
-    def component(self) -> wiring.Component:
+    def component(self) -> Top:
         """The top module, ready for emission."""
 
     @property

@@ -82,6 +82,17 @@ class DetectTop(wiring.Component):
             }
         super().__init__(ports)
 
+    @property
+    def constants(self) -> dict[str, int]:
+        """Values of the registers that never change, by name."""
+        shape = self.shape
+        return {
+            "IDENTITY": DETECT_IDENTITY,
+            "VERSION": DETECT_VERSION,
+            "CONFIG_HASH": self.config_hash,
+            "GEOMETRY": shape.units | shape.width << 8 | shape.k_bits << 16 | shape.queue << 24,
+        }
+
     def array(self) -> DetectorArray:
         """The units that the top is built around."""
         shape = self.shape
@@ -144,7 +155,6 @@ class DetectTop(wiring.Component):
         return Cat(*moves).any(), closed
 
     def _registers(self, m: Module, array, clear, running, halted, moved, closed) -> None:
-        shape = self.shape
         file = RegisterFile(m, self, DETECT_REGISTERS)
         vectors = Signal(32, init=1)
         threshold = Signal(8)
@@ -191,12 +201,8 @@ class DetectTop(wiring.Component):
             "EMPTY_WORDS": array.empty_words,
         }
         upper = {name: Signal(32, name=f"{name.lower()}_upper") for name in counters}
-        geometry = shape.units | shape.width << 8 | shape.k_bits << 16 | shape.queue << 24
         values = {
-            "IDENTITY": Const(DETECT_IDENTITY, 32),
-            "VERSION": Const(DETECT_VERSION, 32),
-            "CONFIG_HASH": Const(self.config_hash, 32),
-            "GEOMETRY": Const(geometry, 32),
+            **{name: Const(value, 32) for name, value in self.constants.items()},
             "CONTROL": Const(0, 32),
             "STATUS": Cat(running | start, done, halted),
             "ERROR": errors,
