@@ -1,7 +1,8 @@
-"""The cocotb benches of the array top, and what runs them on a simulator."""
+"""The cocotb benches of the tops, and what runs them on a simulator."""
 
 from .run import (
     BENCHES,
+    BENCHES_OF,
     LOG,
     SIMULATORS,
     Outcome,
@@ -13,6 +14,7 @@ from .run import (
 
 __all__ = [
     "BENCHES",
+    "BENCHES_OF",
     "LOG",
     "SIMULATORS",
     "Outcome",

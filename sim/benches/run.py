@@ -15,11 +15,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from golden.errors import BadInput, CheckFailed
+from golden.operators.detection import DetectorShape
 from golden.shape import ArrayShape
 from sim.verilator import find_compiler, verilator_environment
 
 __all__ = [
     "BENCHES",
+    "BENCHES_OF",
     "LOG",
     "PERIOD_NS",
     "SIMULATORS",
@@ -31,7 +33,15 @@ __all__ = [
 ]
 
 BENCHES = ("registers", "product", "formats", "reset", "bad_program", "cycle_count")
-"""Modules of this package that hold cocotb tests."""
+"""Modules of this package that hold cocotb tests of the array top."""
+
+BENCHES_OF = {
+    "array": BENCHES,
+    "detect": tuple(
+        f"detect.{name}" for name in ("registers", "events", "reset", "bad_program", "cycle_count")
+    ),
+}
+"""The benches of each top, by ``interface.top``."""
 
 SIMULATORS = ("verilator", "icarus")
 
@@ -98,7 +108,7 @@ def tool_versions(simulator: str) -> dict[str, str]:
 
 def run_benches(
     sources: Sequence[Path],
-    shape: ArrayShape,
+    shape: ArrayShape | DetectorShape,
     config_hash: int,
     *,
     folder: Path,
@@ -108,7 +118,7 @@ def run_benches(
     waves: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Outcome]:
-    """Build the array top and run cocotb benches on it.
+    """Build a top and run cocotb benches on it.
 
     Args:
         sources: Verilog files, twins of primitives included.
@@ -116,7 +126,7 @@ def run_benches(
         folder: existing folder to work in; keeps the log.
         simulator: a name of ``SIMULATORS``.
         seed: of all random stimuli.
-        benches: names of ``BENCHES``.
+        benches: names of those of the top.
         waves: file that gets the waveforms.
         progress: called with (what, done, total).
 
