@@ -3,14 +3,18 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.generate import MANIFEST, generate, simulation_sources
-from rtl_gen.config import Derived
-from sim.verilator import ArrayDevice, build_library
+from rtl_gen.config import Derived, DerivedDetector
+from rtl_gen.design import Design
+from sim.verilator import ArrayDevice, DetectorDevice, build_detector, build_library
 
-__all__ = ["cache_folder", "open_device"]
+__all__ = ["cache_folder", "open_detector", "open_device"]
+
+Progress = Callable[[str, int, int], None]
 
 
 def cache_folder(kind: str) -> Path:
@@ -19,18 +23,29 @@ def cache_folder(kind: str) -> Path:
     return Path(root, "sparsefuse", kind)
 
 
-def open_device(
-    derived: Derived, progress: Callable[[str, int, int], None] | None = None
-) -> ArrayDevice:
+def open_device(derived: Derived, progress: Progress | None = None) -> ArrayDevice:
     """Generate, verilate (once per distinct Verilog) and open the simulated array.
 
     Raises:
         BadInput: a tool is missing.
         CheckFailed: a tool failed.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        generated = generate(derived, Path(folder, "rtl"))
-        manifest = json.loads((generated / MANIFEST).read_text())
-        sources = simulation_sources(generated, manifest)
+    with _sources(derived) as sources:
         library = build_library(derived.shape, sources, cache_folder("verilator"), progress)
     return ArrayDevice(derived.shape, library)
+
+
+def open_detector(derived: DerivedDetector, progress: Progress | None = None) -> DetectorDevice:
+    """Generate, verilate and open the simulated event-detection array, as `open_device` does."""
+    with _sources(derived) as sources:
+        library = build_detector(derived.shape, sources, cache_folder("verilator"), progress)
+    return DetectorDevice(derived.shape, library)
+
+
+@contextmanager
+def _sources(design: Design) -> Iterator[list[Path]]:
+    """Generate a design in a folder of its own; yield the Verilog files that a simulator needs."""
+    with tempfile.TemporaryDirectory() as folder:
+        generated = generate(design, Path(folder, "rtl"))
+        manifest = json.loads((generated / MANIFEST).read_text())
+        yield simulation_sources(generated, manifest)

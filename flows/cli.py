@@ -19,7 +19,17 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from flows.commands import analyze, bench, generate, init, matmul, models, simulate, synth
+from flows.commands import (
+    analyze,
+    bench,
+    detect,
+    generate,
+    init,
+    matmul,
+    models,
+    simulate,
+    synth,
+)
 from golden.errors import BadInput, CheckFailed
 
 __all__ = ["app", "main"]
@@ -29,7 +39,7 @@ __all__ = ["app", "main"]
 _UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
 _ClickError = cast(type[Exception], typer.BadParameter.__mro__[2])
 
-COMMANDS = (init, generate, simulate, matmul, synth, models, analyze, bench)
+COMMANDS = (init, generate, simulate, matmul, detect, synth, models, analyze, bench)
 """Modules with ``register(app)``: a new command is one module and its name here."""
 
 _REASONS = {

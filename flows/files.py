@@ -97,18 +97,22 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def load_npy(
-    path: str | Path, *, dtype: str = "int8", ndim: int = 2, field: str = "array"
+    path: str | Path,
+    *,
+    dtype: str = "int8",
+    ndim: int | tuple[int, ...] = 2,
+    field: str = "array",
 ) -> np.ndarray:
     """Array of a ``.npy`` file, checked before any of its data is read.
 
     Args:
         path: the file.
         dtype: name of the type that its elements must have.
-        ndim: number of dimensions that it must have, none of them 0.
+        ndim: number of dimensions that it must have, or all that it may have, none of them 0.
         field: what the caller calls the array, for messages.
 
     Returns:
-        A C-contiguous array of ``dtype`` with ``ndim`` dimensions.
+        A C-contiguous array of ``dtype``.
 
     Raises:
         BadInput: the file is missing, unreadable, not ``.npy``, cut short, holds Python objects,
@@ -120,7 +124,8 @@ def load_npy(
 
     try:
         with Path(path).open("rb") as stream:
-            return _read_npy(stream, np.dtype(dtype), ndim, refuse)
+            known = (ndim,) if isinstance(ndim, int) else ndim
+            return _read_npy(stream, np.dtype(dtype), known, refuse)
     except FileNotFoundError:
         raise refuse("must be an existing .npy file", "no such file") from None
     except IsADirectoryError:
@@ -129,7 +134,7 @@ def load_npy(
         raise refuse("must be a readable .npy file", error.strerror or error) from error
 
 
-def _read_npy(stream: Any, dtype: np.dtype, ndim: int, refuse: Any) -> np.ndarray:
+def _read_npy(stream: Any, dtype: np.dtype, ndim: tuple[int, ...], refuse: Any) -> np.ndarray:
     size = os.fstat(stream.fileno()).st_size
     try:
         version = np.lib.format.read_magic(stream)
@@ -146,8 +151,8 @@ def _read_npy(stream: Any, dtype: np.dtype, ndim: int, refuse: Any) -> np.ndarra
         raise refuse(f"must have dtype {dtype}", "Python objects, which are never unpickled")
     if found != dtype:
         raise refuse(f"must have dtype {dtype}", found)
-    if len(shape) != ndim:
-        raise refuse(f"must have {ndim} dimensions", f"shape {shape}")
+    if len(shape) not in ndim:
+        raise refuse(f"must have {' or '.join(map(str, ndim))} dimensions", f"shape {shape}")
     if any(length < 1 for length in shape):
         raise refuse("must not be empty", f"shape {shape}")
     needed = math.prod(shape) * dtype.itemsize

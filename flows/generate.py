@@ -1,33 +1,30 @@
 """Generate: from a configuration to a folder of Verilog, manifest, constraints and register map."""
 
-from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 from constraints.render import render
 from flows.files import atomic_folder, write_json, write_text
-from rtl_gen.config import Derived
+from rtl_gen.design import Design
 from rtl_gen.emit import verilog
-from rtl_gen.mac import PRIMITIVES
-from rtl_gen.top import ArrayTop
-from rtl_gen.top.describe import c_header, describe_selector, register_markdown
+from rtl_gen.top.describe import c_header, register_markdown
 
-__all__ = ["MANIFEST", "PRIMITIVES", "generate", "simulation_sources"]
+__all__ = ["MANIFEST", "generate", "simulation_sources"]
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
 
 
-def generate(derived: Derived, out: Path) -> Path:
-    """Write everything a user needs to simulate, synthesise and drive the array.
+def generate(design: Design, out: Path) -> Path:
+    """Write everything a user needs to simulate, synthesise and drive a design.
 
     The folder holds ``sparsefuse.v`` (Verilog-2001), ``simulation/`` (twins of vendor
     primitives), ``manifest.json``, ``files.f``, constraints, and the register map as Markdown
     and C header. The same configuration gives the same bytes.
 
     Args:
-        derived: the configuration.
+        design: what the configuration derives to, of any top.
         out: folder; new, empty, or made by an earlier run.
 
     Returns:
@@ -37,45 +34,41 @@ def generate(derived: Derived, out: Path) -> Path:
         BadInput: ``out`` holds something else.
         OSError: it can't be written; nothing is left half-written.
     """
-    shape = derived.shape
-    selector = derived.selector
-    top = ArrayTop(shape, int(derived.config_hash[:8], 16), selector)
+    top = design.component()
     text = verilog(top)
     with atomic_folder(out) as folder:
         write_text(folder / "sparsefuse.v", text)
         sources = ["sparsefuse.v"]
         models = []
-        if shape.mac in PRIMITIVES:
-            name = f"simulation/{PRIMITIVES[shape.mac]}"
-            source = files("rtl_gen.mac").joinpath("primitives", PRIMITIVES[shape.mac])
+        if design.primitive is not None:
+            name = f"simulation/{design.primitive}"
+            source = files("rtl_gen.mac").joinpath("primitives", design.primitive)
             write_text(folder / name, source.read_text("utf-8"))
             models.append(name)
-        constraints = render(derived, derived.technology)
+        constraints = render(design, design.technology)
         for name, content in constraints.items():
             write_text(folder / name, content)
-        write_text(folder / "registers.md", register_markdown(selector is not None))
-        write_text(folder / "sparsefuse_registers.h", c_header(selector is not None))
+        registers = register_markdown(design.registers, top.constants)
+        write_text(folder / "registers.md", registers)
+        write_text(folder / "sparsefuse_registers.h", c_header(design.top, design.registers))
         write_text(folder / "files.f", "".join(f"{name}\n" for name in sources + models))
         write_json(
             folder / MANIFEST,
             {
                 "format": _FORMAT,
                 "generator": f"sparsefuse {version('sparsefuse')}",
-                "name": derived.name,
+                "name": design.name,
+                "kind": design.top,
                 "top": top.module_name,
-                "array": "sf_array",
-                "engine": "sf_engine",
                 "files": sources + models,
                 "simulation_models": models,
                 "constraints": sorted(constraints),
-                "macs": shape.multipliers,
-                "shape": asdict(shape),
-                "selector": None if selector is None else describe_selector(selector),
-                "config": derived.config.model_dump(mode="json"),
-                "config_hash": derived.config_hash,
-                "device": derived.device.name,
-                "family": derived.technology,
-                "clock_mhz": derived.clock_mhz,
+                **design.manifest(),
+                "config": design.config.model_dump(mode="json"),
+                "config_hash": design.config_hash,
+                "device": design.device.name,
+                "family": design.technology,
+                "clock_mhz": design.clock_mhz,
                 "tools": {"amaranth": version("amaranth"), "pyosys": version("pyosys")},
             },
         )

@@ -1,10 +1,10 @@
 """Configuration in two stages: user intent is loaded from YAML, parameters are derived from it.
 
-``load`` turns a file or a preset into a frozen :class:`~rtl_gen.schema.Config`; ``derive``
-decides every ``auto``, checks the result against the device and gives the
-:class:`~golden.shape.ArrayShape` from which everything downstream is built. Nothing after
-``derive`` reads the file. Every refusal is a :class:`~golden.errors.BadInput` whose message
-reads "<file>: <field>: <rule>, got <value>".
+``load`` turns a file or a preset into a frozen configuration of the top that it names
+(:data:`~rtl_gen.tops.TOPS`); ``derive`` decides every ``auto``, checks the result against the
+device and gives the :class:`~rtl_gen.design.Design` from which everything downstream is built.
+Nothing after ``derive`` reads the file. Every refusal is a :class:`~golden.errors.BadInput` whose
+message reads "<file>: <field>: <rule>, got <value>".
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import json
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,11 +20,30 @@ from pydantic import BaseModel, ValidationError
 from constraints.families import FAMILIES
 from constraints.presets import preset_names, preset_text
 from golden.errors import BadInput
-from rtl_gen.derive import Derived, derive_shape, estimate, largest_engines
+from rtl_gen.derive import Derived
+from rtl_gen.derive_detect import DerivedDetector
+from rtl_gen.design import Design
 from rtl_gen.rules import nearest
-from rtl_gen.schema import Config
+from rtl_gen.schema import ArrayConfig
+from rtl_gen.schema_common import Config
+from rtl_gen.schema_detect import DetectConfig
+from rtl_gen.tops import TOPS, UNBUILT
 
-__all__ = ["Config", "Derived", "config_hash", "derive", "load", "parse", "retarget"]
+__all__ = [
+    "ArrayConfig",
+    "Config",
+    "Derived",
+    "DerivedDetector",
+    "Design",
+    "DetectConfig",
+    "config_hash",
+    "derive",
+    "load",
+    "parse",
+    "retarget",
+]
+
+_Kind = TypeVar("_Kind", bound=Config)
 
 MAX_FILE_BYTES = 256 * 1024
 """Far above any hand-written configuration; larger files are some other kind of file."""
@@ -54,45 +73,118 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(path_or_preset: str | Path) -> Config:
+@overload
+def load(path_or_preset: str | Path) -> ArrayConfig: ...
+
+
+@overload
+def load(path_or_preset: str | Path, kind: type[_Kind]) -> _Kind: ...
+
+
+def load(path_or_preset: str | Path, kind: type[Config] = ArrayConfig) -> Config:
     """Configuration of a YAML file or of the preset with that name.
 
     A preset's name is taken before a file of the same name; write ``./edge`` for the file.
 
+    Parameters
+    ----------
+    path_or_preset : str or Path
+    kind : type
+        What the caller can work on: a top's configuration, by default an array's, or `Config`
+        for that of any top.
+
     Raises
     ------
     BadInput
-        Where the file can't be read, is no configuration, breaks a rule or does not fit its
-        device.
+        Where the file can't be read, is no configuration, breaks a rule, does not fit its
+        device or is of another kind.
     """
     source = str(path_or_preset)
     text = preset_text(source) if source in preset_names() else _read(source)
-    config = parse(_parse_yaml(text, source), source)
+    config = parse(_parse_yaml(text, source), source, kind)
     derive(config, source=source)
     return config
 
 
-def parse(intent: object, source: str = "configuration") -> Config:
-    """Configuration from plain data as YAML gives it; ``source`` starts refusals."""
+@overload
+def parse(intent: object, source: str = "configuration") -> ArrayConfig: ...
+
+
+@overload
+def parse(intent: object, source: str, kind: type[_Kind]) -> _Kind: ...
+
+
+def parse(
+    intent: object, source: str = "configuration", kind: type[Config] = ArrayConfig
+) -> Config:
+    """Configuration from plain data as YAML gives it.
+
+    ``source`` starts refusals; ``kind`` as for `load`.
+    """
     if not isinstance(intent, Mapping):
         found = "nothing" if intent is None else _shown(intent)
         raise BadInput(f"{source}: configuration: must be a mapping of sections, got {found}")
-    for path, section, key in _unknown_keys(Config, intent, ()):
+    top = _top_of(intent, source)
+    model = TOPS[top].configuration
+    for path, section, key in _unknown_keys(model, intent, ()):
         dotted = ".".join((*path, str(key)))
-        hint = _nearest_key(section, path, key)
+        owner = _owner(dotted)
+        if owner:
+            raise BadInput(
+                f"{source}: {dotted}: must be left out where interface.top is {top}, which has "
+                f"no such thing (it belongs to {owner}), got {key!r}"
+            )
+        hint = _nearest_key(model, section, path, key)
         raise BadInput(f"{source}: {dotted}: must be a known key{hint}, got {key!r}")
     try:
-        return Config.model_validate(intent)
+        config = model.model_validate(intent)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(f"{source}: {_sentence(first, intent)}") from error
+    if not isinstance(config, kind):
+        wanted = " or ".join(n for n, d in TOPS.items() if issubclass(d.configuration, kind))
+        raise BadInput(
+            f"{source}: interface.top: must be {wanted}, which is what this works on, got {top!r}"
+        )
+    return config
 
 
-def derive(config: Config, *, source: str | None = None) -> Derived:
+def _top_of(intent: Mapping[Any, Any], source: str) -> str:
+    """Which top a configuration asks for, array where it does not say."""
+    interface = intent.get("interface")
+    top = interface.get("top", "array") if isinstance(interface, Mapping) else "array"
+    if isinstance(top, str) and top in TOPS:
+        return top
+    known = ", ".join(TOPS)
+    hint = nearest(top, list(TOPS)) if isinstance(top, str) else ""
+    if isinstance(top, str) and top in UNBUILT:
+        hint = f": {UNBUILT[top]}"
+    raise BadInput(f"{source}: interface.top: must be one of {known}{hint}, got {_shown(top)}")
+
+
+def _owner(dotted: str) -> str:
+    """Names of the tops whose configurations have the field, joined, or nothing."""
+    names = [name for name, design in TOPS.items() if dotted in _leaves(design.configuration)]
+    return " and ".join(names)
+
+
+@overload
+def derive(config: ArrayConfig, *, source: str | None = None) -> Derived: ...
+
+
+@overload
+def derive(config: DetectConfig, *, source: str | None = None) -> DerivedDetector: ...
+
+
+@overload
+def derive(config: Config, *, source: str | None = None) -> Design: ...
+
+
+def derive(config: Config, *, source: str | None = None) -> Design:
     """Decide every ``auto`` and check that the device can hold the result.
 
-    The check compares estimates of multiplier blocks and block RAM with the device database:
-    it refuses what can't fit, and does not promise that the rest places and routes.
+    The check compares estimates with the device database: it refuses what can't fit, and does
+    not promise that the rest places and routes.
 
     Raises
     ------
@@ -100,30 +192,12 @@ def derive(config: Config, *, source: str | None = None) -> Derived:
         Where the device is too small; says what would fit. ``source`` starts the message, the
         configuration's name by default.
     """
-    shape = derive_shape(config)
-    derived = Derived(config=config, shape=shape, config_hash=config_hash(config))
-    device = derived.device
-    needs = estimate(shape, device)
-    for resource, needed, available in (
-        ("DSP blocks", needs.dsps, device.dsps),
-        ("block RAMs", needs.block_rams, device.block_rams),
-    ):
-        if available is not None and needed > available:
-            engines = largest_engines(config)
-            advice = (
-                f"schedule.unroll.n of at most {engines} fits"
-                if engines
-                else "even schedule.unroll.n of 1 does not fit"
-            )
-            raise BadInput(
-                f"{source or config.name}: schedule.unroll.n: must fit {device.name}, which has "
-                f"{available} {resource} where about {needed} are needed (estimate; {advice}), "
-                f"got {shape.engines}"
-            )
-    return derived
+    design = TOPS[config.interface.top].of(config, config_hash(config))
+    design.check_fit(source or config.name)
+    return design
 
 
-def retarget(derived: Derived, family: str) -> Derived:
+def retarget(design: Design, family: str) -> Design:
     """The same design for ``family``; itself where its device is of that family already.
 
     The device becomes the family's own part. A multiplier that the configuration names is kept
@@ -136,13 +210,15 @@ def retarget(derived: Derived, family: str) -> Derived:
         Where ``family`` is none of ``constraints.families.FAMILIES``.
     """
     record = FAMILIES[family]
-    if derived.technology == family:
-        return derived
-    target = derived.config.target
-    mac = target.mac if target.mac in record.macs else "auto"
-    changed = target.model_copy(update={"device": record.part, "mac": mac})
-    config = derived.config.model_copy(update={"target": changed})
-    return Derived(config=config, shape=derive_shape(config), config_hash=config_hash(config))
+    if design.technology == family:
+        return design
+    target = design.config.target
+    update = {"device": record.part}
+    if getattr(target, "mac", "auto") not in ("auto", *record.macs):
+        update["mac"] = "auto"
+    changed = target.model_copy(update=update)
+    config = design.config.model_copy(update={"target": changed})
+    return type(design).of(config, config_hash(config))
 
 
 def config_hash(config: Config) -> str:
@@ -231,11 +307,15 @@ def _leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[str]
             yield from _leaves(sections[name], (*path, name))
 
 
-def _nearest_key(section: type[BaseModel], path: tuple[str, ...], key: object) -> str:
+def _nearest_key(
+    model: type[Config], section: type[BaseModel], path: tuple[str, ...], key: object
+) -> str:
     """Suggest the full dotted key: from the same section first, then from anywhere."""
     own = {name: ".".join((*path, name)) for name in section.model_fields}
+    leaves = set(_leaves(model))
+    anywhere = {dotted.rpartition(".")[2]: dotted for dotted in sorted(leaves)}
+    anywhere |= {word: dotted for word, dotted in _SYNONYMS.items() if dotted in leaves}
     # Three loops share the names m, n and k: a suggestion among them would be a guess.
-    anywhere = {dotted.rpartition(".")[2]: dotted for dotted in _leaves(Config)} | _SYNONYMS
     for known in (own, {name: dotted for name, dotted in anywhere.items() if len(name) > 1}):
         hint = nearest(key, list(known))
         if hint:

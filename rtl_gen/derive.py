@@ -1,13 +1,20 @@
 """From user intent to the parameters of an array, with an estimate of what it takes."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Self
 
 from constraints.devices import Device, devices
 from constraints.family import Family
+from golden.errors import BadInput
 from golden.formats import KERNELS
 from golden.selector.unit import UnitParameters
 from golden.shape import ArrayShape
-from rtl_gen.schema import Config
+from rtl_gen.design import Design
+from rtl_gen.mac import PRIMITIVES
+from rtl_gen.schema import ArrayConfig
+from rtl_gen.top import ArrayTop, Register
+from rtl_gen.top.describe import describe_selector
+from rtl_gen.top.registers import registers_of
 
 __all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits", "largest_engines"]
 
@@ -18,42 +25,70 @@ _WEIGHT_DSPS = 2  # of a product of a sum and a Q15 weight, at most
 
 
 @dataclass(frozen=True, kw_only=True)
-class Derived:
-    """Everything downstream needs to know of a configuration.
+class Derived(Design):
+    """An array: its configuration, dimensions and fuse selector; see `Design`."""
 
-    Parameters
-    ----------
-    config : Config
-        The intent with defaults filled.
-    shape : ArrayShape
-        Dimensions with every ``auto`` decided.
-    config_hash : str
-        SHA-256 of the intent, 64 hexadecimal digits.
-    """
+    top = "array"
+    configuration = ArrayConfig
+    preset = "edge"
 
-    config: Config
+    config: ArrayConfig
     shape: ArrayShape
-    config_hash: str
+
+    @classmethod
+    def of(cls, config: ArrayConfig, config_hash: str) -> Self:
+        return cls(config=config, shape=derive_shape(config), config_hash=config_hash)
+
+    def check_fit(self, source: str) -> None:
+        device, needs = self.device, self.estimate
+        for resource, needed, available in (
+            ("DSP blocks", needs.dsps, device.dsps),
+            ("block RAMs", needs.block_rams, device.block_rams),
+        ):
+            if available is not None and needed > available:
+                engines = largest_engines(self.config)
+                advice = (
+                    f"schedule.unroll.n of at most {engines} fits"
+                    if engines
+                    else "even schedule.unroll.n of 1 does not fit"
+                )
+                raise BadInput(
+                    f"{source}: schedule.unroll.n: must fit {device.name}, which has "
+                    f"{available} {resource} where about {needed} are needed (estimate; {advice}), "
+                    f"got {self.shape.engines}"
+                )
+
+    def component(self) -> ArrayTop:
+        return ArrayTop(self.shape, self.hash_word, self.selector)
 
     @property
-    def name(self) -> str:
-        """Name of the design."""
-        return self.config.name
+    def registers(self) -> tuple[Register, ...]:
+        return registers_of(self.selector is not None)
+
+    def manifest(self) -> dict:
+        selector = self.selector
+        return {
+            "array": "sf_array",
+            "engine": "sf_engine",
+            "macs": self.shape.multipliers,
+            "units": self.shape.engines,
+            "shape": asdict(self.shape),
+            "selector": None if selector is None else describe_selector(selector),
+        }
+
+    def figures(self) -> tuple[str, list[tuple[str, object]]]:
+        shape, estimate = self.shape, self.estimate
+        rows: list[tuple[str, object]] = [
+            ("multipliers (INT8)", shape.multipliers),
+            ("kernels", ", ".join(shape.kernels)),
+            ("multiplier blocks (estimated)", estimate.dsps),
+            ("block RAMs (estimated)", estimate.block_rams),
+        ]
+        return f"{shape.engines} engines x {shape.lanes} lanes", rows
 
     @property
-    def clock_mhz(self) -> float:
-        """Clock that constraints ask for, in MHz."""
-        return self.config.target.clock_mhz
-
-    @property
-    def device(self) -> Device:
-        """Record of the part in the device database."""
-        return devices()[self.config.target.device]
-
-    @property
-    def technology(self) -> str:
-        """Family of the part, a name of ``constraints.families.FAMILIES``."""
-        return self.device.family
+    def primitive(self) -> str | None:
+        return PRIMITIVES.get(self.shape.mac)
 
     @property
     def selector(self) -> UnitParameters | None:
@@ -77,7 +112,7 @@ class Estimate:
     block_rams: int
 
 
-def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
+def derive_shape(config: ArrayConfig, engines: int | None = None) -> ArrayShape:
     """Dimensions of ``config``, or of the same with another number of engines.
 
     ``tile.n`` stays as it is, so ``engines`` must divide it. A ``group`` that does not divide
@@ -155,7 +190,7 @@ def fits(shape: ArrayShape, device: Device) -> bool:
     )
 
 
-def largest_engines(config: Config) -> int:
+def largest_engines(config: ArrayConfig) -> int:
     """Largest ``unroll.n`` that divides ``tile.n`` and fits the device, 0 where none does."""
     device = devices()[config.target.device]
     tile_n = config.schedule.tile.n

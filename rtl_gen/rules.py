@@ -23,7 +23,6 @@ __all__ = [
     "nearest",
     "one_of_rule",
     "rule",
-    "top_rule",
 ]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -102,17 +101,6 @@ def _check_kernels(value: Any) -> Any:
     return tuple(value)
 
 
-def _check_top(value: Any) -> Any:
-    if value == "system":
-        raise ValueError(
-            "must be array: this version generates the array alone, without the system's "
-            "memory master and registers"
-        )
-    if value != "array":
-        raise ValueError("must be array")
-    return value
-
-
 def is_clock(value: Any) -> bool:
     """Whether ``value`` is a frequency in MHz that constraints can ask for; NaN is not."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -128,4 +116,3 @@ def _check_name(value: Any) -> Any:
 device_rule = BeforeValidator(_check_device)
 kernels_rule = BeforeValidator(_check_kernels)
 name_rule = BeforeValidator(_check_name)
-top_rule = BeforeValidator(_check_top)

@@ -1,6 +1,6 @@
-"""User intent: the fields of a configuration file, their rules, units and effects.
+"""User intent for the array top: the fields of its configuration, their rules, units and effects.
 
-Each model checks its own fields; :class:`Config` checks the rules that join several of them.
+Each model checks its own fields; :class:`ArrayConfig` checks the rules that join several of them.
 Whether the whole fits its device is decided where the parameters are derived, in
 :mod:`rtl_gen.config`.
 """
@@ -9,8 +9,7 @@ from functools import reduce
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import create_model, model_validator
 
 from constraints.devices import devices
 from golden.formats import PARAMETERS, RUN_TIME, Parameter
@@ -18,60 +17,27 @@ from golden.numerics.mac_kinds import MAC_KINDS
 from golden.selector.points import BINS
 from golden.selector.unit import operand_columns
 from golden.shape import minimum_ring_words
-from rtl_gen.rules import (
-    device_rule,
-    integer_rule,
-    is_clock,
-    kernels_rule,
-    name_rule,
-    one_of_rule,
-    rule,
-    top_rule,
-)
+from rtl_gen.rules import integer_rule, kernels_rule, one_of_rule
+from rtl_gen.schema_common import Config, Interface, Part, Section, top_field
+from rtl_gen.schema_common import described as _field
+from rtl_gen.schema_common import refuse as _refuse
 
 __all__ = [
+    "ArrayConfig",
+    "ArrayInterface",
     "Buffers",
-    "Config",
     "Formats",
-    "Interface",
     "Numerics",
     "Schedule",
-    "Section",
     "Target",
     "Tile",
     "Unroll",
 ]
 
-_MISSING: Any = object()
 
+class Target(Part):
+    """The part that the array is meant for, and its multipliers."""
 
-def _field(description: str, *, unit: str, effect: str, default: Any = _MISSING) -> Any:
-    extra: dict[str, Any] = {"unit": unit, "effect": effect}
-    if default is _MISSING:
-        return Field(description=description, json_schema_extra=extra)
-    return Field(default=default, description=description, json_schema_extra=extra)
-
-
-class Section(BaseModel):
-    """A frozen part of a configuration that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Target(Section):
-    """The part that the design is meant for."""
-
-    device: Annotated[str, device_rule] = _field(
-        "part that the design is meant for, a name of the device database",
-        unit="name",
-        effect="decides technology, constraint format and what fits",
-    )
-    clock_mhz: Annotated[float, rule(is_clock, "a number, 1 to 1000")] = _field(
-        "clock that constraints ask for and that rates are computed with",
-        unit="MHz",
-        effect="does not change the Verilog",
-        default=100.0,
-    )
     mac: Annotated[str, one_of_rule("auto", *MAC_KINDS)] = _field(
         "how a pair of INT8 multiply-accumulates is built; auto suits the device",
         unit="name",
@@ -261,15 +227,10 @@ class Numerics(Section):
     )
 
 
-class Interface(Section):
-    """Ports of the top module."""
+class ArrayInterface(Interface):
+    """Ports of the array top."""
 
-    top: Annotated[str, top_rule] = _field(
-        "which top module is generated: array, with AXI-Stream ports",
-        unit="name",
-        effect="only array is built",
-        default="array",
-    )
+    top: Annotated[str, one_of_rule("array")] = top_field("array")
     data_bits: Annotated[int, one_of_rule(64, 128, 256, 512)] = _field(
         "width of an activation or weight stream",
         unit="bits",
@@ -278,18 +239,15 @@ class Interface(Section):
     )
 
 
-class Config(Section):
-    """A whole configuration, as the user wrote it, with defaults filled in."""
+class ArrayConfig(Config):
+    """A whole configuration of an array."""
 
-    name: Annotated[str, name_rule] = _field(
-        "name of the design", unit="", effect="names generated files"
-    )
     target: Target = _field("the part", unit="", effect="technology and limits")
+    interface: ArrayInterface = _field("ports", unit="", effect="pins", default=ArrayInterface())
     schedule: Schedule = _field("loop directives", unit="", effect="size of the design")
     numerics: Numerics = _field(
         "number formats", unit="", effect="rounding of results", default=Numerics()
     )
-    interface: Interface = _field("ports", unit="", effect="pins", default=Interface())
 
     @model_validator(mode="after")
     def _check_joint_rules(self) -> Self:
@@ -346,9 +304,3 @@ class Config(Section):
                 "target.mac", f"must be one of {known} on {self.target.device}", self.target.mac
             )
         return self
-
-
-def _refuse(field: str, rule: str, value: object) -> None:
-    raise PydanticCustomError(
-        "joint_rule", "{rule}", {"rule": rule, "field": field, "value": value}
-    )

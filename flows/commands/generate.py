@@ -7,7 +7,7 @@ import typer
 
 from flows.generate import generate as write_design
 from flows.terminal import print_table
-from rtl_gen.config import derive, load
+from rtl_gen.config import Config, derive, load
 
 __all__ = ["register"]
 
@@ -21,19 +21,8 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="Folder to write.")],
     ) -> None:
         """Write Verilog, manifest, constraints and register map of a configuration."""
-        derived = derive(load(config))
-        folder = write_design(derived, out)
-        shape = derived.shape
-        estimate = derived.estimate
-        print_table(
-            f"{derived.name}: {shape.engines} engines x {shape.lanes} lanes",
-            ("", ""),
-            [
-                ("multipliers (INT8)", shape.multipliers),
-                ("kernels", ", ".join(shape.kernels)),
-                ("multiplier blocks (estimated)", estimate.dsps),
-                ("block RAMs (estimated)", estimate.block_rams),
-                ("configuration", derived.config_hash[:16]),
-                ("written to", folder),
-            ],
-        )
+        design = derive(load(config, Config))
+        folder = write_design(design, out)
+        size, rows = design.figures()
+        rows += [("configuration", design.config_hash[:16]), ("written to", folder)]
+        print_table(f"{design.name}: {size}", ("", ""), rows)

@@ -1,6 +1,7 @@
 """``sparsefuse init``: a commented configuration to start from."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from textwrap import wrap
 from typing import Annotated
@@ -12,10 +13,13 @@ from pydantic import BaseModel
 from flows.files import write_text
 from golden.errors import BadInput
 from rtl_gen.config import Config, load
+from rtl_gen.tops import TOPS
 
 __all__ = ["commented", "register"]
 
 _WIDTH = 100
+
+_Top = StrEnum("_Top", list(TOPS))
 
 
 def commented(config: Config) -> str:
@@ -30,15 +34,24 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def init(
         path: Annotated[Path, typer.Argument(help="File to write.")] = Path("sparsefuse.yaml"),
+        top: Annotated[
+            _Top | None,
+            typer.Option(help="Which design; that of the preset, or array, without it."),
+        ] = None,
         preset: Annotated[
-            str, typer.Option(help="Preset or file whose values to start from.")
-        ] = "edge",
+            str | None,
+            typer.Option(
+                help="Preset or file whose values to start from; by default one of the top."
+            ),
+        ] = None,
         force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     ) -> None:
         """Write a commented default configuration."""
         if path.exists() and not force:
             raise BadInput(f"{path}: output file: must not exist unless --force is given, got one")
-        write_text(path, commented(load(preset)))
+        kind = Config if top is None else TOPS[top.value].configuration
+        start = preset if preset is not None else TOPS[top.value if top else "array"].preset
+        write_text(path, commented(load(start, kind)))
         typer.echo(f"wrote {path}")
 
 

@@ -9,7 +9,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
-import click
 import numpy as np
 import typer
 
@@ -36,7 +35,13 @@ class _Engine(StrEnum):
     rtl = "rtl"
 
 
-_KERNELS = click.Choice(["auto", *KERNELS])
+class _Kernel(StrEnum):
+    """``auto`` and every kernel of the registry."""
+
+    _ignore_ = "name"
+    auto = "auto"
+    for name in KERNELS:
+        vars()[name] = name
 
 
 class _OperandKind(StrEnum):
@@ -118,9 +123,8 @@ def register(app: typer.Typer) -> None:
         weights: Annotated[Path, typer.Option(help="int8 or float .npy file, shape (K, N).")],
         engine: Annotated[_Engine, typer.Option(help="Golden model, cycle model or RTL.")],
         kernel: Annotated[
-            str,
-            typer.Option(click_type=_KERNELS, help="Event source; auto chooses for each block."),
-        ] = "auto",
+            _Kernel, typer.Option(help="Event source; auto chooses for each block.")
+        ] = _Kernel.auto,
         operand: Annotated[
             _OperandKind,
             typer.Option(
@@ -199,8 +203,8 @@ def register(app: typer.Typer) -> None:
         derived = derive(load(config))
         if calibration is not None and error_budget is None:
             raise BadInput("calibration: must come with an error budget, got none")
-        if table is not None and kernel != "auto" and error_budget is None:
-            raise BadInput(f"table: must come with kernel auto, got kernel {kernel}")
+        if table is not None and kernel is not _Kernel.auto and error_budget is None:
+            raise BadInput(f"table: must come with kernel auto, got kernel {kernel.value}")
         if error_budget is not None:
             check_budget(error_budget)
         a = _operand(activations, "activations")
@@ -222,7 +226,7 @@ def register(app: typer.Typer) -> None:
         measured = None if table is None else load_table(table, derived.config_hash)
         if operand is _OperandKind.run_time:
             given = (
-                ("kernel", None if kernel == "auto" else kernel),
+                ("kernel", None if kernel is _Kernel.auto else kernel.value),
                 ("calibration", calibration),
                 ("scales", scales),
                 ("drop_zero_activations", drop_zero_activations or None),
@@ -242,7 +246,7 @@ def register(app: typer.Typer) -> None:
                 a,
                 w,
                 engine.value,
-                kernel,
+                kernel.value,
                 progress,
                 balance=balance.value,
                 seed=seed,

@@ -17,9 +17,10 @@ from flows.files import write_bytes, write_json
 from flows.generate import MANIFEST, generate, simulation_sources
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput, CheckFailed
-from rtl_gen.config import Derived, derive, load
+from rtl_gen.config import Config, derive, load
+from rtl_gen.design import Design
 from sim.benches import (
-    BENCHES,
+    BENCHES_OF,
     LOG,
     SIMULATORS,
     Outcome,
@@ -34,27 +35,29 @@ __all__ = ["log_path", "register", "simulate"]
 _LARGEST_SEED = 2**31 - 1
 
 _Simulator = StrEnum("_Simulator", list(SIMULATORS))
-_Bench = StrEnum("_Bench", list(BENCHES))
+_NAMES = tuple(name for benches in BENCHES_OF.values() for name in benches)
+_Bench = StrEnum("_Bench", list(_NAMES))
 
 
-def log_path(derived: Derived, simulator: str) -> Path:
+def log_path(derived: Design, simulator: str) -> Path:
     """Where the log of the last simulation of a design is kept."""
     return cache_folder("simulate") / f"{derived.name}-{simulator}.log"
 
 
 def simulate(
-    derived: Derived,
+    derived: Design,
     *,
     simulator: str = "verilator",
     seed: int = 0,
-    benches: Sequence[str] = BENCHES,
+    benches: Sequence[str] | None = None,
     waves: Path | None = None,
 ) -> list[Outcome]:
     """Generate the Verilog in a folder of its own and run benches on it; `log_path` has the log.
 
     Args:
         derived: the configuration.
-        simulator, seed, benches, waves: see `sim.benches.run_benches`.
+        benches: by default all of the configuration's top.
+        simulator, seed, waves: see `sim.benches.run_benches`.
 
     Raises:
         BadInput: a tool is missing.
@@ -71,11 +74,11 @@ def simulate(
                 return run_benches(
                     simulation_sources(rtl, manifest),
                     derived.shape,
-                    int(derived.config_hash[:8], 16),
+                    derived.hash_word,
                     folder=folder,
                     simulator=simulator,
                     seed=seed,
-                    benches=benches,
+                    benches=BENCHES_OF[derived.top] if benches is None else benches,
                     waves=waves,
                     progress=progress,
                 )
@@ -107,12 +110,19 @@ def register(app: typer.Typer) -> None:
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
         """Run the cocotb benches on the generated Verilog."""
-        derived = derive(load(config))
+        derived = derive(load(config, Config))
+        known = BENCHES_OF[derived.top]
         if waves is not None:
             _check_waves(waves, simulator.value)
         if seed is None:
             seed = secrets.randbelow(_LARGEST_SEED)
-        benches = tuple(dict.fromkeys(b.value for b in bench)) if bench else BENCHES
+        benches = tuple(dict.fromkeys(b.value for b in bench)) if bench else known
+        for name in benches:
+            if name not in known:
+                raise BadInput(
+                    f"--bench: must be one of {', '.join(known)} where interface.top is "
+                    f"{derived.top}, got {name}"
+                )
         chosen = "".join(f" --bench {name}" for name in benches) if bench else ""
         replay = f"sparsefuse simulate {config} --simulator {simulator.value} --seed {seed}{chosen}"
         typer.echo(f"seed {seed}; replay: {replay}", err=True)

@@ -15,23 +15,21 @@ import numba
 import numpy as np
 
 from ..errors import BadInput
-from ..shape import ArrayShape, is_power_of_two
+from ..shape import is_power_of_two
 
 __all__ = [
     "CLUSTER",
     "WIDTHS",
     "DetectionCount",
+    "DetectorShape",
     "Events",
     "RawWords",
     "array_cycles",
     "check_detector",
-    "check_word_rows",
+    "check_threshold",
     "detect",
     "detect_naive",
-    "pack_occupancy",
     "raw_words",
-    "row_occupancy",
-    "row_occupancy_naive",
     "unit_cycles",
 ]
 
@@ -72,16 +70,37 @@ def check_detector(*, width: int, k_bits: int = 16, queue: int = 8, units: int =
     _integer("units", units, 1, CLUSTER)
 
 
-def _check_threshold(threshold: int) -> int:
+def check_threshold(threshold: int) -> int:
+    """The threshold as an integer; `BadInput` unless it is one, 0 to 128."""
     return _integer("threshold", threshold, 0, _MAX_THRESHOLD)
 
 
-def check_word_rows(shape: ArrayShape, word_rows: int) -> None:
-    """Check the rows of an occupancy word; raises `BadInput`."""
-    least = shape.rows_per_beat
-    _integer("word_rows", word_rows, least, shape.k_tile)
-    if not is_power_of_two(word_rows):
-        raise _refuse("word_rows", f"be a power of two, {least} to {shape.k_tile}", word_rows)
+@dataclass(frozen=True, kw_only=True)
+class DetectorShape:
+    """Dimensions of an event-detection array.
+
+    Parameters:
+        units: detector units, 1 to ``CLUSTER``.
+        width: W, bytes that a unit scans per cycle.
+        k_bits: bits of a row number.
+        queue: events that a unit's queue holds.
+
+    Raises:
+        BadInput: a parameter breaks a rule of `check_detector`.
+    """
+
+    units: int
+    width: int
+    k_bits: int
+    queue: int
+
+    def __post_init__(self) -> None:
+        check_detector(width=self.width, k_bits=self.k_bits, queue=self.queue, units=self.units)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the longest vector."""
+        return 1 << self.k_bits
 
 
 @dataclass(frozen=True)
@@ -151,7 +170,7 @@ def detect_naive(
 
 def detect(words: RawWords, threshold: int) -> Events:
     """Events of a run of words; the first word opens a vector."""
-    limit = _check_threshold(threshold)
+    limit = check_threshold(threshold)
     count, width = words.data.shape
     mask = words.keep & (np.abs(words.data.astype(np.int16)) > limit)
     # Rows count from the word behind the latest one that closed a vector.
@@ -167,26 +186,6 @@ def detect(words: RawWords, threshold: int) -> Events:
     closing[:-1] &= word[1:] != word[:-1]
     value = np.where(valued, words.data[word, column], 0).astype(np.int8)
     return Events(first_row[word] + column, value, valued, closing)
-
-
-def row_occupancy_naive(tile: np.ndarray) -> list[bool]:
-    """Per row of an activation tile (K, V) whether any lane is non-zero: the specification."""
-    return [any(int(x) != 0 for x in row) for row in tile]
-
-
-def row_occupancy(tile: np.ndarray) -> np.ndarray:
-    """The same as bool (K,); a weight event of a row that is False changes no sum."""
-    if tile.ndim != 2 or tile.dtype != np.int8:
-        found = f"{tile.dtype} of {tile.ndim} dimensions"
-        raise BadInput(f"occupancy: tile: must be int8 of 2 dimensions, got {found}")
-    return (tile != 0).any(axis=1)
-
-
-def pack_occupancy(occupied: np.ndarray, word_rows: int) -> np.ndarray:
-    """Pack bool (K,) to bool (ceil(K / word_rows), word_rows), padded with False."""
-    packed = np.zeros((-(-occupied.size // word_rows), word_rows), bool)
-    packed.reshape(-1)[: occupied.size] = occupied
-    return packed
 
 
 @dataclass(frozen=True)
@@ -292,7 +291,7 @@ def _run_units(
 def _count(
     flat: np.ndarray, lengths: np.ndarray, first: np.ndarray, threshold: int, *rest: object
 ) -> DetectionCount:
-    counts = _run_units(flat, lengths, first, _check_threshold(threshold), *rest)
+    counts = _run_units(flat, lengths, first, check_threshold(threshold), *rest)
     return DetectionCount(*(counts[:, i].copy() for i in range(5)))
 
 

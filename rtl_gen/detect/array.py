@@ -10,16 +10,21 @@ from ..distinct import place
 from .scan import detected, raw_word
 from .unit import DetectorUnit
 
-__all__ = ["DetectorArray"]
+__all__ = ["DetectorArray", "array_module", "count_set"]
 
-_COUNTER_BITS = 32
+_COUNTER_BITS = 64
 
 
-def _count(bits: list[Value]) -> Value:
+def count_set(bits: list[Value]) -> Value:
     """Number of bits set, as a balanced tree of adders."""
     while len(bits) > 1:
         bits = [sum(bits[i + 1 : i + 2], bits[i]) for i in range(0, len(bits), 2)]
     return bits[0]
+
+
+def array_module(*, units: int, width: int, k_bits: int, queue: int) -> str:
+    """Name of the emitted module of an array with these parameters."""
+    return f"sf_detector_array_u{units}_w{width}_k{k_bits}_q{queue}"
 
 
 class DetectorArray(wiring.Component):
@@ -52,8 +57,8 @@ class DetectorArray(wiring.Component):
     events_u : Out(stream of `rtl_gen.detect.detected`), one per unit
     busy : Out(1)
         A vector is open or an event waits in any unit.
-    events, words, empty_words : Out(32)
-        Valued events found, words accepted, words without an event, modulo 2 to the power of 32.
+    events, words, empty_words : Out(64)
+        Valued events found, words accepted, words without an event, modulo 2 to the power of 64.
     fault : Out(1)
         Sticky: a unit met a vector of more than 2 to the power of ``k_bits`` rows.
     """
@@ -91,8 +96,9 @@ class DetectorArray(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the emitted module."""
-        unit = f"w{self._width}_k{self._k_bits}_q{self._queue}"
-        return f"sf_detector_array_u{self._units}_{unit}"
+        return array_module(
+            units=self._units, width=self._width, k_bits=self._k_bits, queue=self._queue
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -114,7 +120,7 @@ class DetectorArray(wiring.Component):
             # The sum of a whole cluster gets a cycle of its own.
             step = Signal(range(self._units + 1), name=f"{name}_step")
             counter = getattr(self, name)
-            m.d.sync += [step.eq(_count(bits)), counter.eq(counter + step)]
+            m.d.sync += [step.eq(count_set(bits)), counter.eq(counter + step)]
             with m.If(self.clear):
                 m.d.sync += [step.eq(0), counter.eq(0)]
         m.d.comb += [self.busy.eq(Cat(*busy).any()), self.fault.eq(Cat(*faults).any())]

@@ -1,8 +1,5 @@
 """Array top: the sparse array behind AXI4-Stream and AXI4-Lite."""
 
-from functools import reduce
-from operator import or_
-
 from amaranth.hdl import (
     Cat,
     ClockDomain,
@@ -20,21 +17,12 @@ from golden.selector.unit import UnitParameters
 from golden.shape import ArrayShape
 
 from ..array.array import SparseArray
-from ..bus import AxiLiteSlave, axi_lite_ports
 from ..distinct import place
-from .registers import (
-    ERRORS,
-    IDENTITY,
-    SELECTOR_REGISTERS,
-    VERSION,
-    address_of,
-    registers_of,
-)
+from .register_file import RegisterFile, register_ports
+from .registers import ERRORS, IDENTITY, SELECTOR_REGISTERS, VERSION, registers_of
 from .selector_port import SelectorPort, operand_ports
 
-__all__ = ["ADDRESS_BITS", "ArrayTop"]
-
-ADDRESS_BITS = 8
+__all__ = ["ArrayTop"]
 
 
 class ArrayTop(wiring.Component):
@@ -67,7 +55,7 @@ class ArrayTop(wiring.Component):
         self.shape = shape
         self.config_hash = config_hash
         self.selector = selector
-        ports: dict = {f"s_axil_{name}": m for name, m in axi_lite_ports(ADDRESS_BITS).items()}
+        ports: dict = register_ports()
         prefix = "s_axis_activations_"
         ports |= {
             prefix + "tdata": In(shape.data_bits),
@@ -95,6 +83,17 @@ class ArrayTop(wiring.Component):
         if selector is not None:
             ports |= operand_ports()
         super().__init__(ports)
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """Values of the registers that never change, by name."""
+        shape = self.shape
+        return {
+            "IDENTITY": IDENTITY,
+            "VERSION": VERSION,
+            "CONFIG_HASH": self.config_hash,
+            "GEOMETRY": shape.lanes | shape.group << 8 | shape.engines << 16,
+        }
 
     def elaborate(self, platform):
         shape = self.shape
@@ -190,15 +189,9 @@ class ArrayTop(wiring.Component):
         moved,
         operand: SelectorPort | None,
     ) -> None:
-        shape = self.shape
-        m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
-        for name, member in axi_lite_ports(ADDRESS_BITS).items():
-            outer = getattr(self, f"s_axil_{name}")
-            inner = getattr(slave.bus, name)
-            m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
-
-        def word(name: str) -> int:
-            return address_of(name) >> 2
+        registers = registers_of(self.selector is not None)
+        file = RegisterFile(m, self, registers)
+        slave, mask = file.slave, file.mask
 
         m_tiles = Signal(8, init=1)
         watchdog = Signal(32)
@@ -236,18 +229,9 @@ class ArrayTop(wiring.Component):
             m.d.sync += done.eq(1)
 
         # Writes: whole words, or bytes of them.
-        mask = Cat(strobe.replicate(8) for strobe in slave.write_strobe)
         data = Signal(32)
-        registers = registers_of(self.selector is not None)
-        known_writes = {word(r.name) for r in registers if r.access == "rw"}
-        m.d.comb += slave.write_error.eq(
-            ~Cat(slave.write_address == address for address in sorted(known_writes)).any()
-        )
-        written = {
-            name: Signal(name=f"write_{name}") for name in ("CONTROL", "M_TILES", "WATCHDOG")
-        }
-        for name, strobe in written.items():
-            m.d.comb += strobe.eq(slave.write & (slave.write_address == word(name)))
+        file.refuse_unknown_writes()
+        written = file.strobes("CONTROL", "M_TILES", "WATCHDOG")
         new_data = slave.write_data & mask
         with m.If(written["CONTROL"]):
             m.d.comb += data.eq(new_data)
@@ -262,9 +246,9 @@ class ArrayTop(wiring.Component):
             with m.If(data[1]):
                 m.d.sync += [clear.eq(1), errors.eq(0), done.eq(0), start.eq(0)]
         with m.If(written["M_TILES"]):
-            m.d.sync += m_tiles.eq(new_data | (m_tiles & ~mask))
+            m.d.sync += m_tiles.eq(file.merged(m_tiles))
         with m.If(written["WATCHDOG"]):
-            m.d.sync += watchdog.eq(new_data | (watchdog & ~mask))
+            m.d.sync += watchdog.eq(file.merged(watchdog))
         if operand is not None:
             m.d.comb += [
                 operand.clear.eq(clear),
@@ -289,10 +273,7 @@ class ArrayTop(wiring.Component):
                 m.d.sync += errors[6].eq(0)
 
         values |= {
-            "IDENTITY": Const(IDENTITY, 32),
-            "VERSION": Const(VERSION, 32),
-            "CONFIG_HASH": Const(self.config_hash, 32),
-            "GEOMETRY": Const(shape.lanes | shape.group << 8 | shape.engines << 16, 32),
+            **{name: Const(value, 32) for name, value in self.constants.items()},
             "CONTROL": Const(0, 32),
             "STATUS": Cat(array.busy | start, done, halted),
             "ERROR": errors,
@@ -303,20 +284,5 @@ class ArrayTop(wiring.Component):
             "EVENTS_LOW": events[:32],
             "EVENTS_HIGH": upper["EVENTS"],
         }
-        selected = Signal(len(registers))
-        m.d.comb += [
-            selected.eq(Cat(slave.read_address == word(r.name) for r in registers)),
-            slave.read_error.eq(~selected.any()),
-            slave.read_data.eq(
-                reduce(
-                    or_,
-                    (
-                        values[register.name] & selected[i].replicate(32)
-                        for i, register in enumerate(registers)
-                    ),
-                )
-            ),
-        ]
-        for name, counter in (("CYCLES", cycles), ("EVENTS", events)):
-            with m.If(slave.read & (slave.read_address == word(f"{name}_LOW"))):
-                m.d.sync += upper[name].eq(counter[32:])
+        counters = {"CYCLES": cycles, "EVENTS": events}
+        file.answer_reads(values, {name: (c, upper[name]) for name, c in counters.items()})

@@ -1,5 +1,6 @@
 """Register map of the array top; hardware, C header and documentation all come from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -209,6 +210,7 @@ def registers_of(selector: bool) -> tuple[Register, ...]:
     return (*REGISTERS, *SELECTOR_REGISTERS) if selector else REGISTERS
 
 
-def address_of(name: str) -> int:
-    """Byte address of a register."""
-    return next(r.address for r in registers_of(True) if r.name == name)
+def address_of(name: str, registers: Sequence[Register] | None = None) -> int:
+    """Byte address of a register of ``registers``, by default of the array with all it can have."""
+    known = registers_of(True) if registers is None else registers
+    return next(r.address for r in known if r.name == name)

@@ -1,8 +1,9 @@
-"""The cocotb benches of the array top, and what runs them on a simulator."""
+"""The cocotb benches of the tops, and what runs them on a simulator."""
 
 from .process import LOG, tail
 from .run import (
     BENCHES,
+    BENCHES_OF,
     SIMULATORS,
     Built,
     Outcome,
@@ -15,6 +16,7 @@ from .run import (
 
 __all__ = [
     "BENCHES",
+    "BENCHES_OF",
     "LOG",
     "SIMULATORS",
     "Built",

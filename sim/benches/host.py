@@ -1,43 +1,28 @@
 """The host's side of one array top: drivers, monitors, model and scoreboard."""
 
 import json
-import logging
-import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge
-from cocotbext.axi import (
-    AxiLiteBus,
-    AxiLiteMaster,
-    AxiResp,
-    AxiStreamBus,
-    AxiStreamFrame,
-    AxiStreamSink,
-    AxiStreamSource,
-)
+from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
 from golden.formats import KERNELS
 from golden.program.plan import Plan
 from golden.shape import ArrayShape
-from rtl_gen.top.registers import address_of
+from rtl_gen.top.registers import registers_of
 
 from .model import ArrayModel
 from .monitor import StreamMonitor
-from .run import PERIOD_NS
-from .stimulus import pause_pattern, private
+from .top_host import TopHost
 
 __all__ = ["BAD_HEADER", "BAD_START", "LONG_TILE", "SETTINGS", "WATCHDOG", "Host", "Settings"]
 
 BAD_HEADER, LONG_TILE, WATCHDOG, BAD_START = 1, 2, 4, 8
 """Bits of the register ERROR."""
 
-_START, _RESET = 1, 2
-_BUSY, _DONE, _HALTED = 1, 2, 4
+_START = 1
 _SETTLE_CYCLES = 40
 
 
@@ -60,37 +45,28 @@ class Settings:
 SETTINGS = Settings.read(Path("bench.json"))
 
 
-class Host:
-    """Drives one array top through its ports alone.
+class Host(TopHost):
+    """Drives one array top.
 
     Attributes:
-        dut: the top's handle.
-        rng: the bench's own generator; each driver has another.
-        registers: cocotbext-axi AXI4-Lite master.
-        activations, weights, results: cocotbext-axi drivers, the last two one per group.
-        monitors: one per stream, in the order activations, weights, results.
+        activations, weights, results: cocotbext-axi drivers, the last two one per group; the
+            monitors have the same order.
         model: what the monitors of the input streams feed.
     """
 
     def __init__(self, dut: Any, bench: str) -> None:
-        # Whole frames in the log would bury what matters.
-        logging.getLogger("cocotb.sparsefuse").setLevel(logging.ERROR)
-        self.dut = dut
+        super().__init__(dut, bench, SETTINGS.seed, registers_of(True))
         self.shape = shape = SETTINGS.shape
-        self._name = bench
-        self.rng: random.Random = private(SETTINGS.seed, bench)
-        cocotb.log.info("seed %d, bench %s", SETTINGS.seed, bench)
         self.model = ArrayModel(shape)
         self._seen: list[list[list[int]]] = []
         self._open: list[list[tuple[int, int]]] = []
-        self._forget()
+        self._clear()
         self.jobs_checked = 0
 
         def bus(prefix: str) -> AxiStreamBus:
             return AxiStreamBus.from_prefix(dut, prefix)
 
         groups = range(shape.groups)
-        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
         # One "byte" is a whole beat: the models handle a beat at a time.
         self.activations = AxiStreamSource(bus("s_axis_activations"), dut.clk, byte_lanes=1)
         self.weights = [
@@ -102,8 +78,7 @@ class Host:
         if shape.operand:
             # These benches send stored weights.
             dut.s_axis_operand_tvalid.value = 0
-        # Until the array has been reset: drivers that run would read unknown values.
-        self._hold_drivers(True)
+        self.sources, self.sinks = [self.activations, *self.weights], self.results
         model = self.model
         self.monitors = [
             StreamMonitor(dut, "s_axis_activations", ("tdata", "tlast"), model.activation_beat)
@@ -131,65 +106,6 @@ class Host:
     def result_monitors(self) -> list[StreamMonitor]:
         """Monitors of the result streams."""
         return self.monitors[1 + self.shape.groups :]
-
-    @property
-    def _sources(self) -> list[AxiStreamSource]:
-        return [self.activations, *self.weights]
-
-    async def begin(self) -> None:
-        """Start the clock, reset everything and start the monitors."""
-        cocotb.start_soon(Clock(self.dut.clk, PERIOD_NS, "ns").start())
-        await self.power_on()
-        self._hold_drivers(False)
-        for monitor in self.monitors:
-            cocotb.start_soon(monitor.run())
-
-    def _hold_drivers(self, hold: bool) -> None:
-        """Reset all stream drivers, which drops what they hold, or let them run."""
-        for driver in (*self._sources, *self.results):
-            driver.assert_reset(hold)
-            if hold:
-                driver.clear()
-
-    async def power_on(self) -> None:
-        """Hold the reset pin for a few cycles."""
-        self.dut.rst.value = 1
-        await self.cycles(4)
-        self.dut.rst.value = 0
-        await self.cycles(2)
-
-    async def cycles(self, count: int) -> None:
-        """Wait ``count`` clock cycles."""
-        await ClockCycles(self.dut.clk, count)
-
-    # Registers.
-
-    async def write(self, register: str, value: int) -> None:
-        """Write a register; an error response fails."""
-        answer = await self.registers.write(address_of(register), value.to_bytes(4, "little"))
-        assert answer.resp == AxiResp.OKAY, f"{register}: write answered {answer.resp!r}"
-
-    async def read(self, register: str) -> int:
-        """Read a register; an error response fails."""
-        answer = await self.registers.read(address_of(register), 4)
-        assert answer.resp == AxiResp.OKAY, f"{register}: read answered {answer.resp!r}"
-        return int.from_bytes(answer.data, "little")
-
-    async def counter(self, name: str) -> int:
-        """Read a 64-bit counter, ``CYCLES`` or ``EVENTS``."""
-        low = await self.read(f"{name}_LOW")
-        return low | await self.read(f"{name}_HIGH") << 32
-
-    # Streams.
-
-    def pace(self, idle: str, back_pressure: str) -> None:
-        """Choose the stall patterns of all input and all result streams."""
-        sides = [(s, idle) for s in self._sources] + [(s, back_pressure) for s in self.results]
-        for number, (driver, pattern) in enumerate(sides):
-            rng = private(self.rng.getrandbits(64), f"{self._name}.{number}")
-            driver.set_pause_generator(pause_pattern(pattern, rng))
-            if pattern == "none":
-                driver.pause = False
 
     def send_activations(self, plan: Plan, activations: np.ndarray, job: range) -> None:
         """Queue all activation tiles of a job, once per segment."""
@@ -219,7 +135,11 @@ class Host:
             self._seen[group].append([engine, *np.frombuffer(raw, "<i4").tolist()])
             column.clear()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        self.model.clear()
+        self._clear()
+
+    def _clear(self) -> None:
         self._seen = [[] for _ in range(self.shape.groups)]
         self._open = [[] for _ in range(self.shape.groups)]
 
@@ -247,22 +167,12 @@ class Host:
             rows.append(await self.check_job(plan, job))
         return np.concatenate(rows)
 
-    async def wait_done(self, limit: int) -> None:
-        """Poll STATUS until the job is done; fails after ``limit`` polls."""
-        for _ in range(limit):
-            status = await self.read("STATUS")
-            assert not status & _HALTED, f"ERROR is {await self.read('ERROR'):#x}"
-            if status & _DONE:
-                assert not status & _BUSY, "STATUS says busy and done"
-                return
-        raise AssertionError(f"timeout: the job did not end within {limit} polls of STATUS")
-
     async def check_job(self, plan: Plan, job: range) -> np.ndarray:
         """Scoreboard: hold one finished job to the model; return its part of the product."""
         # A padding beat may still be on its way: it belongs to this job.
         for _ in range(_SETTLE_CYCLES):
             await self.cycles(2)
-            if all(source.idle() for source in self._sources):
+            if all(source.idle() for source in self.sources):
                 break
         await self.cycles(_SETTLE_CYCLES)
         self.check_quiet()
@@ -286,7 +196,7 @@ class Host:
             assert received == len(seen), f"group {group}: sink {received}, monitor {len(seen)}"
             sink.clear()
             collected.append((table[:, 1:].astype(np.int32), table[:, 0]))
-        self._forget()
+        self._clear()
         planned = sum(
             int(KERNELS[kernel].configured(self.shape).steps(block).events.sum())
             for stream in plan.streams
@@ -303,7 +213,7 @@ class Host:
 
     def check_quiet(self) -> None:
         """Nothing may be half sent or half received."""
-        for monitor, source in zip(self.monitors, self._sources, strict=False):
+        for monitor, source in zip(self.monitors, self.sources, strict=False):
             assert source.idle(), f"{monitor.name}: {source.count()} frames were not accepted"
         for group, column in enumerate(self._open):
             assert not column, f"group {group}: {len(column)} beats of an open column"
@@ -318,26 +228,6 @@ class Host:
         assert not any(self._seen), "results that no job accounts for"
         assert self.registers.idle(), "a register access is still open"
         assert self.jobs_checked == jobs, f"{self.jobs_checked} jobs checked, {jobs} planned"
-
-    async def abort(self, *, pin: bool = False) -> None:
-        """Drop what the streams hold and reset the array, by register or by the reset pin."""
-        for monitor in self.monitors:
-            monitor.steady = False
-        self._hold_drivers(True)
-        await self.cycles(2)
-        if pin:
-            await self.power_on()
-        else:
-            await self.write("CONTROL", _RESET)
-        await self.cycles(2)
-        self.model.clear()
-        self._forget()
-        self._hold_drivers(False)
-        await RisingEdge(self.dut.clk)
-        for monitor in self.monitors:
-            monitor.steady = True
-        assert await self.read("STATUS") == 0, "STATUS must be 0 after a reset"
-        assert await self.read("ERROR") == 0, "ERROR must be 0 after a reset"
 
 
 def _integers(beats: np.ndarray) -> list[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from golden.errors import CheckFailed
+from golden.operators.detection import DetectorShape
 from golden.shape import ArrayShape
 
 from .power_up import powered_up
@@ -18,6 +19,7 @@ from .process import BUILD, LOG, environment_of, run_child, tail
 
 __all__ = [
     "BENCHES",
+    "BENCHES_OF",
     "PERIOD_NS",
     "SIMULATORS",
     "Built",
@@ -30,7 +32,15 @@ __all__ = [
 ]
 
 BENCHES = ("registers", "product", "formats", "reset", "bad_program", "cycle_count")
-"""Modules of this package that hold cocotb tests."""
+"""Modules of this package that hold cocotb tests of the array top."""
+
+BENCHES_OF = {
+    "array": BENCHES,
+    "detect": tuple(
+        f"detect.{name}" for name in ("registers", "events", "reset", "bad_program", "cycle_count")
+    ),
+}
+"""The benches of each top, by ``interface.top``."""
 
 SIMULATORS = ("verilator", "icarus")
 
@@ -107,7 +117,7 @@ class Built:
 
 def build_benches(
     sources: Sequence[Path],
-    shape: ArrayShape,
+    shape: ArrayShape | DetectorShape,
     config_hash: int,
     *,
     folder: Path,
@@ -116,7 +126,7 @@ def build_benches(
     waves: bool = False,
     arguments: Sequence[str] = (),
 ) -> Built:
-    """Compile the array top for a simulator, from a random start of its registers and memories.
+    """Compile a top for a simulator, from a random start of its registers and memories.
 
     Args:
         sources: the emitted Verilog first, then twins of primitives.
@@ -195,7 +205,7 @@ def play_benches(
 
 def run_benches(
     sources: Sequence[Path],
-    shape: ArrayShape,
+    shape: ArrayShape | DetectorShape,
     config_hash: int,
     *,
     folder: Path,
@@ -205,7 +215,7 @@ def run_benches(
     waves: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Outcome]:
-    """Build the array top and run cocotb benches on it.
+    """Build a top and run cocotb benches on it.
 
     Args:
         sources, shape, config_hash, folder, simulator, seed: see `build_benches`.

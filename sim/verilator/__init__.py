@@ -1,6 +1,14 @@
-"""Verilated array as a shared library, driven with numpy memory."""
+"""Verilated tops as shared libraries, driven with numpy memory."""
 
 from .build import build_library, find_compiler, verilator_environment
+from .detector import DetectorDevice, build_detector
 from .device import ArrayDevice
 
-__all__ = ["ArrayDevice", "build_library", "find_compiler", "verilator_environment"]
+__all__ = [
+    "ArrayDevice",
+    "DetectorDevice",
+    "build_detector",
+    "build_library",
+    "find_compiler",
+    "verilator_environment",
+]

@@ -10,7 +10,9 @@ import numpy as np
 from golden.errors import CheckFailed
 from golden.program.plan import Plan
 from golden.shape import ArrayShape
-from rtl_gen.top.registers import ERRORS, address_of
+from rtl_gen.top.registers import registers_of
+
+from .simulated import SimulatedTop
 
 __all__ = ["ArrayDevice"]
 
@@ -39,8 +41,8 @@ _STATUS = {
 }
 
 
-class ArrayDevice:
-    """One simulated array; use as a context manager.
+class ArrayDevice(SimulatedTop):
+    """One simulated array.
 
     Attributes:
         cycles, events: sums of the array's own counters over the jobs run so far.
@@ -48,51 +50,11 @@ class ArrayDevice:
     """
 
     def __init__(self, shape: ArrayShape, library: Path) -> None:
+        super().__init__(library, registers_of(True))
         self.shape = shape
         self.cycles = 0
         self.events = 0
         self.seconds = 0.0
-        self._library = ctypes.CDLL(str(library))
-        self._library.sf_new.restype = ctypes.c_void_p
-        self._library.sf_ticks.restype = ctypes.c_uint64
-        self._handle = ctypes.c_void_p(self._library.sf_new())
-
-    def __enter__(self) -> "ArrayDevice":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free the model; further calls are errors."""
-        if self._handle:
-            self._library.sf_free(self._handle)
-            self._handle = ctypes.c_void_p()
-
-    @property
-    def ticks(self) -> int:
-        """Simulated clock cycles since construction."""
-        return self._library.sf_ticks(self._handle)
-
-    def write(self, register: str, value: int) -> None:
-        """Write a register over AXI4-Lite; raises `CheckFailed` on an error response."""
-        response = self._library.sf_write(self._handle, address_of(register), value)
-        if response:
-            raise CheckFailed(f"{register}: write must be answered with OKAY, got {response}")
-
-    def read(self, register: str) -> int:
-        """Read a register over AXI4-Lite; raises `CheckFailed` on an error response."""
-        data = ctypes.c_uint32()
-        address = address_of(register)
-        response = self._library.sf_read(self._handle, address, ctypes.byref(data))
-        if response:
-            raise CheckFailed(f"{register}: read must be answered with OKAY, got {response}")
-        return data.value
-
-    def counter(self, name: str) -> int:
-        """Read a 64-bit counter, ``CYCLES`` or ``EVENTS``."""
-        low = self.read(f"{name}_LOW")
-        return low | self.read(f"{name}_HIGH") << 32
 
     def wait(self, cycles: int) -> None:
         """Let clock cycles pass."""
@@ -192,7 +154,7 @@ class ArrayDevice:
             ctypes.c_uint64(limit),
         )
         self.seconds += time.perf_counter() - started
-        self._check(status, limit)
+        self.check("array", _STATUS[status].format(limit=limit) if status else None)
         self.cycles += self.counter("CYCLES")
         self.events += self.counter("EVENTS")
         results = [
@@ -206,13 +168,3 @@ class ArrayDevice:
             return plan.collect(job, results)
         except ValueError as error:
             raise CheckFailed(f"results: {error}") from error
-
-    def _check(self, status: int, limit: int) -> None:
-        errors = self.read("ERROR")
-        if errors:
-            names = ", ".join(name for name, high, *_ in ERRORS if errors >> high & 1)
-            raise CheckFailed(f"array: ERROR must be 0 after a job, got {errors:#x} ({names})")
-        if status:
-            raise CheckFailed("array: " + _STATUS[status].format(limit=limit))
-        if not self.read("STATUS") & 2:
-            raise CheckFailed("array: STATUS.done must be set after the last result, it is not")

@@ -8,6 +8,7 @@
 
 #include "glue.h"
 #include "play.h"
+#include "registers.h"
 #include "verilated.h"
 
 namespace {
@@ -69,46 +70,11 @@ void* sf_new() { return new Model; }
 void sf_free(void* handle) { delete static_cast<Model*>(handle); }
 uint64_t sf_ticks(void* handle) { return static_cast<Model*>(handle)->ticks; }
 
-// Returns the response, or -1 when the slave does not answer.
 int sf_write(void* handle, uint32_t address, uint32_t data) {
-  auto& model = *static_cast<Model*>(handle);
-  auto& top = model.top;
-  top.s_axil_awaddr = address;
-  top.s_axil_wdata = data;
-  top.s_axil_wstrb = 15;
-  top.s_axil_awvalid = top.s_axil_wvalid = top.s_axil_bready = 1;
-  bool taken = false;
-  for (int i = 0; i < 16 && !taken; i++) {
-    model.settle();
-    taken = top.s_axil_awready;
-    model.edge();
-  }
-  top.s_axil_awvalid = top.s_axil_wvalid = 0;
-  if (!taken) return -1;
-  model.settle();
-  const int response = top.s_axil_bvalid ? top.s_axil_bresp : -1;
-  model.edge();
-  return response;
+  return write_register(*static_cast<Model*>(handle), address, data);
 }
-
 int sf_read(void* handle, uint32_t address, uint32_t* data) {
-  auto& model = *static_cast<Model*>(handle);
-  auto& top = model.top;
-  top.s_axil_araddr = address;
-  top.s_axil_arvalid = top.s_axil_rready = 1;
-  bool taken = false;
-  for (int i = 0; i < 16 && !taken; i++) {
-    model.settle();
-    taken = top.s_axil_arready;
-    model.edge();
-  }
-  top.s_axil_arvalid = 0;
-  if (!taken) return -1;
-  model.settle();
-  const int response = top.s_axil_rvalid ? top.s_axil_rresp : -1;
-  *data = top.s_axil_rdata;
-  model.edge();
-  return response;
+  return read_register(*static_cast<Model*>(handle), address, data);
 }
 
 // From now on streams idle and results stall for so many of a thousand cycles.

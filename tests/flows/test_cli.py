@@ -17,8 +17,9 @@ from flows.commands import models as models_command
 from flows.commands.init import commented
 from flows.models.registry import REGISTRY
 from golden.errors import BadInput, CheckFailed
-from rtl_gen.config import config_hash, load
-from rtl_gen.schema import Section
+from rtl_gen.config import Config, config_hash, load
+from rtl_gen.schema_common import Section
+from rtl_gen.tops import TOPS
 
 ROOT = Path(cli.__file__).resolve().parents[1]
 
@@ -159,14 +160,15 @@ def test_init_writes_what_loads_back(run, tmp_path, preset):
     status, out, err = run("init", path, "--preset", preset)
     assert (status, err) == (0, "")
     assert str(path) in out
-    assert load(path) == load(preset)
-    assert config_hash(load(path)) == config_hash(load(preset))
+    assert load(path, Config) == load(preset, Config)
+    assert config_hash(load(path, Config)) == config_hash(load(preset, Config))
 
 
-def test_init_names_every_field_with_its_description(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert run("init")[0] == 0
-    text = Path("sparsefuse.yaml").read_text()
+@pytest.mark.parametrize("top", TOPS)
+def test_init_names_every_field_of_its_top_with_its_description(run, tmp_path, top):
+    path = tmp_path / "mine.yaml"
+    assert run("init", path, "--top", top)[0] == 0
+    text = path.read_text()
     joined = " ".join(line.strip().lstrip("# ") for line in text.splitlines())
     seen = []
 
@@ -178,9 +180,24 @@ def test_init_names_every_field_with_its_description(run, tmp_path, monkeypatch)
             if isinstance(getattr(section, name), Section):
                 walk(getattr(section, name), data[name])
 
-    walk(load("edge"), yaml.safe_load(text))
-    assert len(seen) >= 24
+    walk(load(TOPS[top].preset, TOPS[top].configuration), yaml.safe_load(text))
+    assert len(seen) >= {"array": 24, "detect": 11}[top]
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_init_writes_an_array_unless_told(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("init")[0] == 0
+    assert load("./sparsefuse.yaml") == load("edge")
+
+
+@pytest.mark.parametrize(("top", "preset"), [("array", "detect"), ("detect", "edge")])
+def test_init_refuses_a_preset_of_another_top(run, tmp_path, top, preset):
+    path = tmp_path / "mine.yaml"
+    status, _, err = run("init", path, "--top", top, "--preset", preset)
+    assert status == 2
+    assert f"{preset}: interface.top: must be {top}" in err
+    assert not path.exists()
 
 
 def test_a_plain_word_that_yaml_would_misread_is_quoted(tmp_path):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from flows.build import cache_folder
-from flows.generate import PRIMITIVES
 from golden.shape import ArrayShape
 from rtl_gen.emit import verilog
+from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top import ArrayTop
 from sim.verilator import ArrayDevice, build_library
 

@@ -11,10 +11,7 @@ from golden.operators.detection import (
     check_detector,
     detect,
     detect_naive,
-    pack_occupancy,
     raw_words,
-    row_occupancy,
-    row_occupancy_naive,
     unit_cycles,
 )
 
@@ -69,28 +66,6 @@ def test_a_vector_closes_with_its_last_word():
     assert as_tuples(vector, 0, 8) == [(0, 3, True, True)]
     assert as_tuples(vector, 0, 4) == [(0, 3, True, False), (4, 0, False, True)]
     assert as_tuples(vector, 0, 1) == [(0, 3, True, False), (6, 0, False, True)]
-
-
-def test_occupancy(rng: np.random.Generator):
-    tile = rng.integers(-128, 128, (53, 8)).astype(np.int8)
-    tile[rng.random(53) < 0.5] = 0
-    tile[3] = [0, 0, 0, -128, 0, 0, 0, 0]
-    occupied = row_occupancy(tile)
-    assert occupied.tolist() == row_occupancy_naive(tile)
-    assert 0 < occupied.sum() < 53
-    packed = pack_occupancy(occupied, 16)
-    assert packed.shape == (4, 16)
-    assert packed.reshape(-1)[:53].tolist() == occupied.tolist()
-    assert not packed.reshape(-1)[53:].any()
-
-
-def test_occupied_rows_are_all_a_product_needs(rng: np.random.Generator):
-    tile = rng.integers(-128, 128, (31, 4)).astype(np.int8)
-    tile[rng.random(31) < 0.5] = 0
-    weights = rng.integers(-128, 128, 31).astype(np.int8)
-    kept = np.where(row_occupancy(tile), weights, 0)
-    exact = tile.T.astype(np.int64) @ weights.astype(np.int64)
-    assert np.array_equal(tile.T.astype(np.int64) @ kept.astype(np.int64), exact)
 
 
 def cycles_of(values: list[int], width: int) -> int:
@@ -177,5 +152,3 @@ def test_bad_operands():
         raw_words([np.zeros(3, np.int16)], 4)
     with pytest.raises(BadInput, match="operand: must be int8 of 3 dimensions"):
         array_cycles(np.zeros((2, 3), np.int8), 0, width=4)
-    with pytest.raises(BadInput, match="tile: must be int8 of 2 dimensions"):
-        row_occupancy(np.zeros(3, np.int8))
