@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from golden.errors import BadInput
 from golden.numerics.combine import ACCUMULATOR_BITS
 from golden.numerics.mac_kinds import MAC_KINDS
+from golden.numerics.quantise import ROUNDINGS, Rounding
 
 __all__ = [
     "KERNELS",
@@ -116,6 +117,9 @@ class ArrayShape:
         Rows of a run of the ``block`` kernel: 1, 2, 4, 8 or 16.
     fusion : bool
         The drain weights the partial sums of a block's parts in Q15.
+    rounding : str
+        With fusion, where the drain rounds a tie of a weighted sum: ``half_even`` or
+        ``half_away`` (from zero).
 
     Raises
     ------
@@ -141,6 +145,7 @@ class ArrayShape:
     nm_m: int = 4
     block_rows: int = 8
     fusion: bool = False
+    rounding: Rounding = "half_even"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -160,6 +165,7 @@ class ArrayShape:
         self._one_of("data_bits", (64, 128, 256, 512))
         self._power_of_two("queue", 2, 64)
         self._one_of("mac", tuple(MAC_KINDS))
+        self._one_of("rounding", ROUNDINGS)
         self._between("gap_bits", 3, 8)
         self._one_of("nm_m", (2, 4, 8, 16))
         self._between("nm_n", 1, self.nm_m - 1)

@@ -128,6 +128,7 @@ def derive_shape(config: Config, engines: int | None = None) -> ArrayShape:
         nm_m=schedule.formats.nm.m,
         block_rows=schedule.formats.block_rows,
         fusion=schedule.fusion,
+        rounding=config.numerics.rounding,
     )
 
 

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from constraints.devices import devices
 from golden.numerics.mac_kinds import MAC_KINDS
+from golden.numerics.quantise import ROUNDINGS, Rounding
 from golden.selector.candidates import COUNT_BITS
 from golden.selector.points import BINS, MEASURED
 from golden.shape import minimum_ring_words
@@ -43,8 +44,27 @@ __all__ = [
 _MISSING: Any = object()
 
 
-def _field(description: str, *, unit: str, effect: str, default: Any = _MISSING) -> Any:
-    extra: dict[str, Any] = {"unit": unit, "effect": effect}
+def _field(
+    description: str,
+    *,
+    unit: str,
+    effect: str,
+    default: Any = _MISSING,
+    fixed: bool = False,
+    needs: str | None = None,
+) -> Any:
+    """A field with what `init` and the documentation say of it; required without a default.
+
+    Args:
+        description: what it is.
+        unit: of its value, empty where it has none.
+        effect: what it changes.
+        default: where there is one.
+        fixed: there is one possible value, so `init` writes no line for it.
+        needs: dotted path of the switch without which the field changes nothing; `init` writes a
+            line where the switch is on, or the value is not the default.
+    """
+    extra: dict[str, Any] = {"unit": unit, "effect": effect, "fixed": fixed, "needs": needs}
     if default is _MISSING:
         return Field(description=description, json_schema_extra=extra)
     return Field(default=default, description=description, json_schema_extra=extra)
@@ -239,16 +259,20 @@ class Numerics(Section):
     """Number formats beside the INT8 operands."""
 
     accumulator_bits: Annotated[int, one_of_rule(32)] = _field(
-        "width of an output, always 32",
+        "width of an output; 32 is the one value, and a line of its own is never needed",
         unit="bits",
-        effect="results are exact over any K below 131072",
+        effect="none: results are exact over any K below 131072",
         default=32,
+        fixed=True,
     )
-    rounding: Annotated[str, one_of_rule("half_even", "half_away")] = _field(
-        "where requantisation rounds a tie: to even, or away from zero",
+    rounding: Annotated[Rounding, one_of_rule(*ROUNDINGS)] = _field(
+        "where the drain rounds a tie when it has weighted sums in Q15, that is with "
+        "schedule.fusion: to even, or away from zero; without fusion results are exact sums and "
+        "nothing is rounded",
         unit="name",
-        effect="changes the last bit of an INT8 result",
+        effect="the last bit of a fused result; half_away takes a decrement per sum, no cycle",
         default="half_even",
+        needs="schedule.fusion",
     )
 
 
@@ -278,7 +302,7 @@ class Config(Section):
     target: Target = _field("the part", unit="", effect="technology and limits")
     schedule: Schedule = _field("loop directives", unit="", effect="size of the design")
     numerics: Numerics = _field(
-        "number formats", unit="", effect="rounding of results", default=Numerics()
+        "number formats", unit="", effect="rounding of fused results", default=Numerics()
     )
     interface: Interface = _field("ports", unit="", effect="pins", default=Interface())
 
