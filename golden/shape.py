@@ -12,6 +12,7 @@ from golden.errors import BadInput
 from golden.formats import KERNELS, PARAMETERS, WORD_BITS
 from golden.numerics.combine import ACCUMULATOR_BITS
 from golden.numerics.mac_kinds import MAC_KINDS
+from golden.numerics.quantise import ROUNDINGS, Rounding
 
 __all__ = ["ArrayShape", "is_power_of_two", "minimum_ring_words"]
 
@@ -86,6 +87,9 @@ class ArrayShape:
     operand : bool
         A feeder beside the array deals operands that exist only at run time; between two blocks
         the engines skip the words that it fills beats up with.
+    rounding : str
+        With fusion, where the drain rounds a tie of a weighted sum: ``half_even`` or
+        ``half_away`` (from zero).
 
     Raises
     ------
@@ -112,6 +116,7 @@ class ArrayShape:
     block_rows: int = 8
     fusion: bool = False
     operand: bool = False
+    rounding: Rounding = "half_even"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -133,6 +138,7 @@ class ArrayShape:
         self._one_of("mac", tuple(MAC_KINDS))
         for parameter in PARAMETERS:
             self._one_of(parameter.field, parameter.choices)
+        self._one_of("rounding", ROUNDINGS)
         self._between("nm_n", 1, self.nm_m - 1)
         for name in ("byte_ports", "fusion", "operand"):
             if not isinstance(getattr(self, name), bool):

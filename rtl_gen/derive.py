@@ -157,6 +157,7 @@ def derive_shape(config: ArrayConfig, engines: int | None = None) -> ArrayShape:
         **schedule.format_parameters,
         fusion=schedule.fusion,
         operand=schedule.selector != "none",
+        rounding=config.numerics.rounding,
     )
 
 

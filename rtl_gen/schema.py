@@ -14,6 +14,7 @@ from pydantic import create_model, model_validator
 from constraints.devices import devices
 from golden.formats import PARAMETERS, RUN_TIME, Parameter
 from golden.numerics.mac_kinds import MAC_KINDS
+from golden.numerics.quantise import ROUNDINGS, Rounding
 from golden.selector.points import BINS
 from golden.selector.unit import operand_columns
 from golden.shape import minimum_ring_words
@@ -214,16 +215,20 @@ class Numerics(Section):
     """Number formats beside the INT8 operands."""
 
     accumulator_bits: Annotated[int, one_of_rule(32)] = _field(
-        "width of an output, always 32",
+        "width of an output; 32 is the one value, and a line of its own is never needed",
         unit="bits",
-        effect="results are exact over any K below 131072",
+        effect="none: results are exact over any K below 131072",
         default=32,
+        fixed=True,
     )
-    rounding: Annotated[str, one_of_rule("half_even", "half_away")] = _field(
-        "where requantisation rounds a tie: to even, or away from zero",
+    rounding: Annotated[Rounding, one_of_rule(*ROUNDINGS)] = _field(
+        "where the drain rounds a tie when it has weighted sums in Q15, that is with "
+        "schedule.fusion: to even, or away from zero; without fusion results are exact sums and "
+        "nothing is rounded",
         unit="name",
-        effect="changes the last bit of an INT8 result",
+        effect="the last bit of a fused result; half_away takes a decrement per sum, no cycle",
         default="half_even",
+        needs="schedule.fusion",
     )
 
 
@@ -246,7 +251,7 @@ class ArrayConfig(Config):
     interface: ArrayInterface = _field("ports", unit="", effect="pins", default=ArrayInterface())
     schedule: Schedule = _field("loop directives", unit="", effect="size of the design")
     numerics: Numerics = _field(
-        "number formats", unit="", effect="rounding of results", default=Numerics()
+        "number formats", unit="", effect="rounding of fused results", default=Numerics()
     )
 
     @model_validator(mode="after")

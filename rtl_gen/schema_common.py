@@ -17,9 +17,27 @@ __all__ = ["Config", "Interface", "Part", "Section", "described", "refuse", "top
 _MISSING: Any = object()
 
 
-def described(description: str, *, unit: str, effect: str, default: Any = _MISSING) -> Any:
-    """A field with what `init` and the documentation say of it; required without a default."""
-    extra: dict[str, Any] = {"unit": unit, "effect": effect}
+def described(
+    description: str,
+    *,
+    unit: str,
+    effect: str,
+    default: Any = _MISSING,
+    fixed: bool = False,
+    needs: str | None = None,
+) -> Any:
+    """A field with what `init` and the documentation say of it; required without a default.
+
+    Args:
+        description: what it is.
+        unit: of its value, empty where it has none.
+        effect: what it changes.
+        default: where there is one.
+        fixed: there is one possible value, so `init` writes no line for it.
+        needs: dotted path of the switch without which the field changes nothing; `init` writes a
+            line where the switch is on, or the value is not the default.
+    """
+    extra: dict[str, Any] = {"unit": unit, "effect": effect, "fixed": fixed, "needs": needs}
     if default is _MISSING:
         return Field(description=description, json_schema_extra=extra)
     return Field(default=default, description=description, json_schema_extra=extra)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from textwrap import wrap
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from flows.files import write_text
 from golden.errors import BadInput
@@ -23,9 +25,12 @@ _Top = StrEnum("_Top", list(TOPS))
 
 
 def commented(config: Config) -> str:
-    """YAML text of ``config`` with each field's description, unit and effect above it."""
+    """YAML text of ``config`` with each field's description, unit and effect above it.
+
+    Fields that could change nothing are left out, and so are sections of nothing else.
+    """
     head = "# SparseFuse configuration; use it with: sparsefuse generate THIS_FILE --out FOLDER\n"
-    return head + "".join(f"{line}\n" for line in _lines(config, 0))
+    return head + "".join(f"{line}\n" for line in _lines(config, 0, config))
 
 
 def register(app: typer.Typer) -> None:
@@ -55,10 +60,22 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"wrote {path}")
 
 
-def _lines(section: BaseModel, depth: int) -> Iterator[str]:
+def _matters(field: FieldInfo, value: object, config: Config) -> bool:
+    """Whether a line for the field says something; see `rtl_gen.schema` for its notes."""
+    notes = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    if notes.get("fixed"):
+        return False
+    switch = notes.get("needs")
+    return switch is None or value != field.default or bool(attrgetter(str(switch))(config))
+
+
+def _lines(section: BaseModel, depth: int, config: Config) -> Iterator[str]:
     indent = "  " * depth
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
+        below = [*_lines(value, depth + 1, config)] if isinstance(value, BaseModel) else []
+        if not (below if isinstance(value, BaseModel) else _matters(field, value, config)):
+            continue
         extra = field.json_schema_extra
         notes = extra if isinstance(extra, dict) else {}
         unit = f" [{notes['unit']}]" if notes.get("unit") else ""
@@ -70,7 +87,7 @@ def _lines(section: BaseModel, depth: int) -> Iterator[str]:
         )
         if isinstance(value, BaseModel):
             yield f"{indent}{name}:"
-            yield from _lines(value, depth + 1)
+            yield from below
         else:
             yield f"{indent}{name}: {_scalar(value)}"
 

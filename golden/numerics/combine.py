@@ -7,8 +7,8 @@ A column whose weights are split into parts with scales ``s_i`` is
 where ``P_i`` (int32) is the integer product of part ``i``.  The weights are Q15 integers,
 0..32768, that sum to 32768 exactly.  The accumulator ``acc = sum_i w_i * P_i`` is exact in 48
 bits, two's complement; over several k tiles it simply runs on.  At the end of the column it is
-rounded once, half to even, to ``acc / 32768`` and saturated to int32.  ``S`` folds into the
-requantisation that follows.
+rounded once to ``acc / 32768``, a tie to even or away from zero (`Rounding`), and saturated to
+int32.  ``S`` folds into the requantisation that follows.
 
 With weights that sum to 32768 the result is a convex combination of int32 values, so neither the
 accumulator overflows (``|acc| <= 2**46``) nor the result saturates; saturation defines what
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden.errors import BadInput
+from golden.numerics.quantise import ROUNDINGS, Rounding
 
 __all__ = [
     "ACCUMULATOR_BITS",
@@ -69,22 +70,33 @@ def accumulate(
     return ((total + half) & (2 * half - 1)) - half
 
 
-def round_accumulator(acc: ArrayLike) -> NDArray[np.int32]:
-    """``acc / UNIT`` rounded half to even and saturated to int32."""
+def round_accumulator(acc: ArrayLike, rounding: Rounding = "half_even") -> NDArray[np.int32]:
+    """``acc / UNIT``, rounded and saturated to int32."""
+    if rounding not in ROUNDINGS:
+        known = ", ".join(ROUNDINGS)
+        raise BadInput(f"fusion: rounding: must be one of {known}, got {rounding!r}")
     exact = _integers("accumulator", acc, ACCUMULATOR_BITS)
     quotient = exact >> WEIGHT_FRACTION
     remainder = exact & (UNIT - 1)
-    up = (remainder > UNIT // 2) | ((remainder == UNIT // 2) & ((quotient & 1) == 1))
+    tie_up = (quotient & 1) == 1 if rounding == "half_even" else exact >= 0
+    up = (remainder > UNIT // 2) | ((remainder == UNIT // 2) & tie_up)
     return np.clip(quotient + up, _INT32.min, _INT32.max).astype(np.int32)
 
 
-def combine(partials: ArrayLike, weights: ArrayLike, *, exact: bool = False) -> NDArray[np.int32]:
+def combine(
+    partials: ArrayLike,
+    weights: ArrayLike,
+    *,
+    exact: bool = False,
+    rounding: Rounding = "half_even",
+) -> NDArray[np.int32]:
     """Fuse the parts of columns.
 
     Args:
         partials: int32, shape (parts, ..., N).
         weights: Q15 integers, shape (parts,), or (parts, N) with a set per output column.
         exact: one scale; every weight must be UNIT.
+        rounding: where a tie goes.
 
     Returns:
         int32, shape (..., N), in units of S (of the one scale in exact mode).
@@ -105,10 +117,12 @@ def combine(partials: ArrayLike, weights: ArrayLike, *, exact: bool = False) -> 
     acc: NDArray[np.int64] = np.zeros(values.shape[1:], np.int64)
     for number, (partial, weight) in enumerate(zip(values, factors, strict=True)):
         acc = accumulate(acc, partial, weight, first=number == 0)
-    return round_accumulator(acc)
+    return round_accumulator(acc, rounding)
 
 
-def combine_naive(partials: ArrayLike, weights: ArrayLike) -> NDArray[np.int32]:
+def combine_naive(
+    partials: ArrayLike, weights: ArrayLike, *, rounding: Rounding = "half_even"
+) -> NDArray[np.int32]:
     """The specification of `combine`: one rational number per element, no fixed width."""
     values = np.asarray(partials)
     factors = np.asarray(weights)
@@ -118,7 +132,13 @@ def combine_naive(partials: ArrayLike, weights: ArrayLike) -> NDArray[np.int32]:
         for part in range(len(values)):
             weight = factors[part] if factors.ndim == 1 else factors[part, place[-1]]
             total += int(weight) * int(values[(part, *place)])
-        out[place] = min(max(round(Fraction(total, UNIT)), _INT32.min), _INT32.max)
+        exact = Fraction(total, UNIT)
+        if rounding == "half_even":
+            rounded = round(exact)
+        else:
+            magnitude = int(abs(exact) + Fraction(1, 2))
+            rounded = magnitude if exact >= 0 else -magnitude
+        out[place] = min(max(rounded, _INT32.min), _INT32.max)
     return out
 
 

@@ -6,7 +6,7 @@ A zero scale never occurs: a channel, row or tensor without magnitude has scale 
 """
 
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from golden.errors import BadInput
 __all__ = [
     "MAX_MULTIPLIER",
     "MAX_SHIFT",
+    "ROUNDINGS",
     "Rounding",
     "finite_matrix",
     "quantise_activations",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 Rounding = Literal["half_even", "half_away"]
+
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
+"""Where a tie can go: to the even neighbour, or away from zero."""
 
 MAX_MULTIPLIER = 2**31 - 1
 """Largest requantisation multiplier: int32 times it stays inside int64."""
@@ -168,7 +172,7 @@ def _quantise(matrix: NDArray[np.float64], scale: NDArray[np.float32]) -> NDArra
 
 def _checked(acc: Any, multiplier: Any, shift: Any, rounding: str) -> tuple[Any, Any]:
     """Exact products and shifts as int64, after every range has been checked."""
-    if rounding not in ("half_even", "half_away"):
+    if rounding not in ROUNDINGS:
         raise BadInput(
             f"requantise: rounding must be 'half_even' or 'half_away', but is {rounding!r}."
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import BadInput
 from ..formats import Kernel
 from ..numerics.combine import UNIT, combine, weights_valid
+from ..numerics.quantise import Rounding
 from ..operators.matmul import matmul
 from .choose import ByCycles, PartChoice
 from .decompose import Part
@@ -98,13 +99,16 @@ class FusedMatrix:
         """The same with some of the rows only."""
         return FusedMatrix(tuple(part[kept] for part in self.parts), self.weights, self.kernels)
 
-    def product(self, activations: NDArray[np.int8]) -> NDArray[np.int32]:
+    def product(
+        self, activations: NDArray[np.int8], rounding: Rounding = "half_even"
+    ) -> NDArray[np.int32]:
         """The fused product, int32 (M, N): in units of S, in the exact mode the plain product.
 
+        ``rounding`` is the array's (`ArrayShape.rounding`); it matters in units of S alone.
         Every part's own product must fit int32, as it does up to K = 131072.
         """
         partials = np.stack([matmul(activations, part) for part in self.parts])
-        return combine(partials, self.weights, exact=self.exact)
+        return combine(partials, self.weights, exact=self.exact, rounding=rounding)
 
 
 class FusedChooser:

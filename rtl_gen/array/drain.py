@@ -37,7 +37,8 @@ class Drain(wiring.Component):
     column, without a gap from one column to the next.  The captured form is turned into
     integers, the partial sum of the earlier parts and k tiles is added, and the sum is either
     stored for the next one or leaves as a result.  With fusion each integer is first multiplied
-    by its part's weight, sums have 48 bits, and results are rounded (`golden.numerics.combine`).
+    by its part's weight, sums have 48 bits, and results are rounded as ``shape.rounding`` says
+    (`golden.numerics.combine`).
 
     Latency: `latency_cycles` from the grant to the result.  Back-pressure on the results stops
     the drain, not the lanes, until an engine closes its next column.
@@ -267,6 +268,7 @@ class Drain(wiring.Component):
                 weight=weights[-1],
                 running=running.as_signed(),
                 first=four["first"],
+                rounding=self.shape.rounding,
                 name=str(index),
             )
             m.d.comb += totals.word_select(index, ACCUMULATOR_BITS).eq(total)

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.numerics.combine import ACCUMULATOR_BITS, UNIT, WEIGHT_FRACTION
+from golden.numerics.quantise import Rounding
 
 __all__ = [
     "HALF",
@@ -56,8 +57,8 @@ def fused(words: int) -> data.StructLayout:
 class FusionUnit(wiring.Component):
     """``running + weight * sums``, and its rounded int32 value, for pairs of sums.
 
-    Operation: three stages: multiply; add the running sum (from 0 with ``first``); round half to
-    even by 15 bits and saturate (`golden.numerics.combine`).  The unit keeps nothing but its
+    Operation: three stages: multiply; add the running sum (from 0 with ``first``); round by 15
+    bits and saturate (`golden.numerics.combine`).  The unit keeps nothing but its
     pipeline: the memory that holds partial sums between the parts of a column (and between
     k tiles) also holds the running sums, so the parts of a column must be at least
     `latency_cycles` apart.
@@ -69,6 +70,8 @@ class FusionUnit(wiring.Component):
     ----------
     words : int
         Pairs of sums per transfer, as many as the drain moves per cycle.
+    rounding : str
+        Where a tie goes.
 
     Members
     -------
@@ -76,8 +79,9 @@ class FusionUnit(wiring.Component):
     results : Out(stream of `fused`)
     """
 
-    def __init__(self, words: int = 1) -> None:
+    def __init__(self, words: int = 1, rounding: Rounding = "half_even") -> None:
         self._words = words
+        self._rounding: Rounding = rounding
         super().__init__(
             {
                 "partials": In(stream.Signature(partial(words))),
@@ -117,6 +121,7 @@ class FusionUnit(wiring.Component):
                 weight=source.weight,
                 running=source.running[lane],
                 first=first,
+                rounding=self._rounding,
                 name=str(lane),
             )
             with m.If(step):
@@ -128,12 +133,22 @@ class FusionUnit(wiring.Component):
 
 
 def weighted_sum(
-    m: Module, *, step: Value, value: Value, weight: Value, running: Value, first: Value, name: str
+    m: Module,
+    *,
+    step: Value,
+    value: Value,
+    weight: Value,
+    running: Value,
+    first: Value,
+    rounding: Rounding,
+    name: str,
 ) -> tuple[Signal, Signal]:
     """Add to ``m`` the arithmetic of one sum: ``running + weight * value``, and its rounding.
 
     Two stages, which move with ``step``: multiply, add. The accumulator begins at a half instead
-    of at zero, so that rounding needs no adder: it cuts, and clears the last bit of a tie.
+    of at zero, so that rounding half to even needs no adder: it cuts, and clears the last bit of a
+    tie. Cutting rounds every tie up; away from zero, those of negative sums go down instead, which
+    takes a decrement.
 
     Args:
         m: gets the registers.
@@ -142,6 +157,7 @@ def weighted_sum(
         weight: Q15, 0..32768.
         running: accumulator so far, signed, as this function returned it.
         first: start afresh; goes with the product, one stage after the others.
+        rounding: where a tie goes.
         name: ends the names of the signals.
 
     Returns:
@@ -160,12 +176,16 @@ def weighted_sum(
     rounded = Signal(signed(32), name=f"rounded{name}")
     whole = total[WEIGHT_FRACTION:]
     tie = ~total[:WEIGHT_FRACTION].any()
+    low = Cat(whole[0] & ~tie, whole[1:32])
+    if rounding == "half_away":
+        # The sum of a tie is half a unit below `whole`: negative where that is at most zero.
+        away = Signal(len(whole), name=f"away{name}")
+        m.d.comb += away.eq(whole - (tie & (whole[-1] | ~whole.any())))
+        whole, low = away, away[:32]
     # Whatever lies above bit 31 must repeat the sign.
     sign = whole[-1]
     fits = Mux(sign, whole[31:].all(), ~whole[31:].any())
-    m.d.comb += rounded.eq(
-        Mux(fits, Cat(whole[0] & ~tie, whole[1:32]), Mux(sign, 1 << 31, (1 << 31) - 1))
-    )
+    m.d.comb += rounded.eq(Mux(fits, low, Mux(sign, 1 << 31, (1 << 31) - 1)))
     return total, rounded
 
 

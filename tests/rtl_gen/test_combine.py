@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from golden.numerics.combine import UNIT, accumulate, round_accumulator
+from golden.numerics.quantise import Rounding
 from rtl_gen.fuse.combine import HALF, FusionUnit, WeightSumChecker
 
 CORNERS = [-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 1]
@@ -17,6 +18,8 @@ EDGES = [
     UNIT // 2,
     -UNIT // 2,
     3 * UNIT // 2,
+    -3 * UNIT // 2,
+    -(2**31) * UNIT - UNIT // 2,
     0,
     2**46,
     (2**31) * UNIT - 1,
@@ -53,15 +56,16 @@ def transfers(rng: np.random.Generator, count: int, lanes: int) -> list[dict]:
     return items
 
 
-def expected(item: dict) -> tuple[list[int], list[int], int]:
+def expected(item: dict, rounding: Rounding) -> tuple[list[int], list[int], int]:
     acc = accumulate(item["running"], item["sums"], item["weight"], first=bool(item["first"]))
-    return acc.tolist(), round_accumulator(acc).tolist(), item["last"]
+    return acc.tolist(), round_accumulator(acc, rounding).tolist(), item["last"]
 
 
-@pytest.mark.parametrize("words", [1, 2])
+@pytest.mark.parametrize(("words", "rounding"), [(1, "half_even"), (1, "half_away"),
+                                                 (2, "half_even")])  # fmt: skip
 @pytest.mark.parametrize("stall", [0.0, 0.5])
-def test_fusion_unit(words: int, stall: float, rng: np.random.Generator):
-    dut = FusionUnit(words)
+def test_fusion_unit(words: int, rounding: Rounding, stall: float, rng: np.random.Generator):
+    dut = FusionUnit(words, rounding)
     items = transfers(rng, 300, 2 * words)
     seen: list[tuple[int, tuple]] = []
     sent: list[int] = []
@@ -97,7 +101,7 @@ def test_fusion_unit(words: int, stall: float, rng: np.random.Generator):
             assert not ctx.get(dut.results.valid)
 
     simulate(dut, bench)
-    assert [values for _, values in seen] == [expected(item) for item in items]
+    assert [values for _, values in seen] == [expected(item, rounding) for item in items]
     latencies = [out - into for (out, _), into in zip(seen, sent, strict=True)]
     if stall:
         assert min(latencies) == dut.latency_cycles < max(latencies)

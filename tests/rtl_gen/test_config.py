@@ -12,6 +12,7 @@ from constraints.devices import devices
 from constraints.families import FAMILIES
 from constraints.presets import preset_names, preset_text
 from golden.errors import BadInput
+from golden.numerics.quantise import ROUNDINGS
 from golden.operators.detection import DetectorShape
 from golden.shape import ArrayShape
 from rtl_gen.config import MAX_FILE_BYTES, ArrayConfig, Config, config_hash, derive, load, parse
@@ -234,7 +235,7 @@ def test_unknown_presets_are_a_key_error():
 
 
 def test_defaults_are_filled_in_before_hashing():
-    short = changed(numerics=ABSENT, interface=ABSENT, schedule__kernels=ABSENT)
+    short = changed(interface=ABSENT, schedule__kernels=ABSENT)
     del short["schedule"]["unroll"]["k"]
     assert parse(short) == load("edge")
     assert config_hash(parse(short)) == config_hash(load("edge"))
@@ -242,6 +243,28 @@ def test_defaults_are_filled_in_before_hashing():
         load("edge").model_dump(mode="json"), sort_keys=True, separators=(",", ":")
     )
     assert config_hash(load("edge")) == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+DESIGNED = """
+name: edge
+target: {device: lfe5u-85f, clock_mhz: 100}
+schedule:                          # directives on the loop nest n, k, m
+  unroll: {m: 16, n: 8, k: 1}      # lanes, engines, k_split
+  tile: {m: 16, n: 256, k: 256}    # buffer depths follow
+  kernels: [dense, bitmap]
+numerics: {accumulator_bits: 32, rounding: half_even}
+interface: {top: array, data_bits: 128}
+"""
+
+
+def test_a_configuration_that_states_its_number_formats_is_the_same():
+    assert parse(yaml.safe_load(DESIGNED)) == load("edge")
+
+
+def test_the_rounding_reaches_the_array():
+    for rounding in ROUNDINGS:
+        intent = changed(numerics__rounding=rounding, schedule__fusion=True)
+        assert derive(parse(intent)).shape.rounding == rounding
 
 
 @pytest.mark.parametrize(

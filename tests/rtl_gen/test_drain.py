@@ -6,6 +6,7 @@ from amaranth.sim import Simulator
 
 from golden.cycles.count import DRAIN_LATENCY
 from golden.numerics.combine import UNIT, round_accumulator
+from golden.numerics.quantise import Rounding
 from golden.shape import ArrayShape
 from rtl_gen.array.drain import Drain
 
@@ -13,12 +14,14 @@ RETURN = 3  # cycles from the release of the capture registers to the next waiti
 LIMIT = 40_000
 
 
-def small(fusion: bool, lanes: int = 2, group: int = 3, columns: int = 1) -> ArrayShape:
+def small(
+    rounding: Rounding | None, lanes: int = 2, group: int = 3, columns: int = 1
+) -> ArrayShape:
     """Sums of 20 bits, one word or more to a column, captured as plain integers."""
     return ArrayShape(
         lanes=lanes, engines=group, group=group, k_tile=16, columns=columns, activation_tiles=2,
         index_words=16, value_words=16, queue=2, data_bits=64, kernels=("bitmap",), mac="split",
-        fusion=fusion,
+        fusion=rounding is not None, rounding=rounding or "half_even",
     )  # fmt: skip
 
 
@@ -62,15 +65,25 @@ def expected(shape: ArrayShape, captured: list[dict]) -> list[list[int]]:
         total = before + weight * np.array(item["sums"], np.int64)
         running[item["column"]] = total
         if item["final"]:
-            results.append((round_accumulator(total) if shape.fusion else total).tolist())
+            rounded = round_accumulator(total, shape.rounding) if shape.fusion else total
+            results.append(rounded.tolist())
     return results
 
 
-@pytest.mark.parametrize("fusion", [False, True])
-@pytest.mark.parametrize(("lanes", "columns"), [(2, 1), (4, 1), (8, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("rounding", "lanes", "columns"),
+    [
+        *((rounding, *size) for rounding in (None, "half_even")
+          for size in ((2, 1), (4, 1), (8, 1), (2, 3))),
+        ("half_away", 2, 1),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("ready", [1.0, 0.6, 0.1])
-def test_sums(fusion: bool, lanes: int, columns: int, ready: float, rng: np.random.Generator):
-    shape = small(fusion, lanes, columns=columns)
+def test_sums(
+    rounding: Rounding | None, lanes: int, columns: int, ready: float, rng: np.random.Generator
+):
+    """Plain sums without a rounding, weighted ones with it."""
+    shape = small(rounding, lanes, columns=columns)
     dut = Drain(shape)
     engines = work(rng, shape, 60 if ready > 0.1 else 25)
     mask = (1 << shape.acc_bits) - 1
@@ -127,7 +140,7 @@ def test_sums(fusion: bool, lanes: int, columns: int, ready: float, rng: np.rand
                         item = captured[at[e]]
                         for name in ("column", "first", "final"):
                             ctx.set(getattr(dut, f"{name}_{e}"), item[name])
-                        if fusion:
+                        if shape.fusion:
                             ctx.set(getattr(dut, f"weight_{e}"), item["weight"])
                         ctx.set(getattr(dut, f"full_{e}"), 1)
             if all(
@@ -143,5 +156,5 @@ def test_sums(fusion: bool, lanes: int, columns: int, ready: float, rng: np.rand
     simulator.run()
     assert results == [expected(shape, captured) for captured in engines]
     # From the last word's grant on.
-    assert min(latencies) == dut.latency_cycles == DRAIN_LATENCY[fusion]
+    assert min(latencies) == dut.latency_cycles == DRAIN_LATENCY[shape.fusion]
     assert (len(latencies) == 1) == (ready == 1.0)

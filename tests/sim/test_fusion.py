@@ -32,7 +32,7 @@ SHAPES = {
     "narrow": ArrayShape(
         lanes=2, engines=3, group=3, k_tile=16, columns=1, activation_tiles=4, index_words=16,
         value_words=16, queue=2, data_bits=64, kernels=("bitmap", "dense"), mac="split",
-        fusion=True,
+        fusion=True, rounding="half_away",
     ),
 }  # fmt: skip
 
@@ -65,12 +65,12 @@ def random_parts(
     return FusedMatrix(parts, weights, tuple(rng.choice(np.array([*shape.kernels, None]), count)))
 
 
-def defined(a: np.ndarray, fused: FusedMatrix) -> tuple[np.ndarray, np.ndarray]:
+def defined(shape: ArrayShape, a: np.ndarray, fused: FusedMatrix) -> tuple[np.ndarray, np.ndarray]:
     """The fused product and its accumulator, from the definition and without numpy's tricks."""
     acc = np.zeros((len(a), fused.matrix.shape[1]), np.int64)
     for part, weight in zip(fused.parts, fused.weights, strict=True):
         acc += weight * (a.astype(np.int64) @ part.astype(np.int64))
-    return round_accumulator(acc), acc
+    return round_accumulator(acc, shape.rounding), acc
 
 
 def assert_as_defined(
@@ -103,8 +103,8 @@ def test_random_mixed_products(device: ArrayDevice, rng: np.random.Generator):
         if rng.random() < 0.4:
             a //= 32  # small sums tie more often
         plan = plan_matmul(shape, a, fused.matrix, fused=fused)
-        expected, acc = defined(a, fused)
-        np.testing.assert_array_equal(fused.product(a), expected)
+        expected, acc = defined(shape, a, fused)
+        np.testing.assert_array_equal(fused.product(a, shape.rounding), expected)
         case = f"A {a.shape}, W {fused.matrix.shape}, weights {fused.weights}, {fused.kernels}"
         count = assert_as_defined(device, a, plan, expected, case)
         # Fusion costs nothing but the length of the drain, once a job.
@@ -162,7 +162,7 @@ def test_minus_128_everywhere(device: ArrayDevice):
     fused = FusedMatrix(parts, (1, UNIT - 2, 1), (None,) * 3)
     for operand in (a, np.full_like(a, 127)):
         plan = plan_matmul(shape, operand, w, fused=fused)
-        assert_as_defined(device, operand, plan, defined(operand, fused)[0], "corner")
+        assert_as_defined(device, operand, plan, defined(shape, operand, fused)[0], "corner")
 
 
 @pytest.mark.parametrize("activation", [-128, 127])
@@ -188,7 +188,7 @@ def test_real_weights_in_scales_of_their_own(device: ArrayDevice, rng: np.random
     a = rng.integers(-127, 128, (shape.lanes, len(w))).astype(np.int8)
     plan = plan_matmul(shape, a, fused.matrix, fused=fused)
     output = device.matmul(plan, a, limit=20_000)
-    np.testing.assert_array_equal(output, fused.product(a))
+    np.testing.assert_array_equal(output, fused.product(a, shape.rounding))
     # S times the result is the real product of what was quantised, to half a unit of S.
     exact = [[sum(Fraction(int(x)) * Fraction(float(y)) for x, y in zip(row, column, strict=True))
               for column in mixed.real.T] for row in a]  # fmt: skip
@@ -247,4 +247,6 @@ def test_broken_weights_stop_the_array(device: ArrayDevice, how: str, rng: np.ra
         assert fresh.read("STATUS") & 4
         fresh.write("CONTROL", 2)
         assert fresh.read("ERROR") == 0
-        np.testing.assert_array_equal(fresh.matmul(plan, a, limit=500), fused.product(a))
+        np.testing.assert_array_equal(
+            fresh.matmul(plan, a, limit=500), fused.product(a, shape.rounding)
+        )

@@ -12,6 +12,7 @@ from golden.numerics.combine import (
     round_accumulator,
     weights_valid,
 )
+from golden.numerics.quantise import ROUNDINGS, Rounding
 
 CORNERS = np.array([-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 2, 2**31 - 1], np.int64)
 
@@ -25,24 +26,39 @@ def random_weights(rng: np.random.Generator, parts: int, columns: int | None = N
     return weights.astype(np.int64)[:, :count] if columns else weights.astype(np.int64)[:, 0]
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 7])
-def test_combine_is_the_rational_specification(parts: int, rng: np.random.Generator):
+def test_combine_is_the_rational_specification(
+    parts: int, rounding: Rounding, rng: np.random.Generator
+):
     for columns in (1, 2, 13):
         partials = rng.integers(-(2**31), 2**31, (parts, 11, columns))
         partials[:, :4] = rng.choice(CORNERS, (parts, 4, columns))
         partials[:, 4:8] >>= 29  # small ones, where ties are frequent
         partials = partials.astype(np.int32)
         for weights in (random_weights(rng, parts), random_weights(rng, parts, columns)):
-            got = combine(partials, weights)
+            got = combine(partials, weights, rounding=rounding)
             assert got.dtype == np.int32
-            np.testing.assert_array_equal(got, combine_naive(partials, weights))
+            expected = combine_naive(partials, weights, rounding=rounding)
+            np.testing.assert_array_equal(got, expected)
 
 
-def test_ties_go_to_even():
+@pytest.mark.parametrize(
+    ("rounding", "expected"),
+    [("half_even", [0, 2, 0, -2, 2]), ("half_away", [1, 2, -1, -2, 3])],
+)
+def test_ties_go_where_the_rounding_says(rounding: Rounding, expected: list[int]):
     half = UNIT // 2
     partials = np.array([[1, 3, -1, -3, 5], [0, 0, 0, 0, 0]], np.int32)
-    assert combine(partials, [half, half]).tolist() == [0, 2, 0, -2, 2]
-    assert round_accumulator([half - 1, half + 1, -half - 1, -half + 1]).tolist() == [0, 1, -1, 0]
+    assert combine(partials, [half, half], rounding=rounding).tolist() == expected
+    assert combine_naive(partials, [half, half], rounding=rounding).tolist() == expected
+    beside = [half - 1, half + 1, -half - 1, -half + 1]
+    assert round_accumulator(beside, rounding).tolist() == [0, 1, -1, 0]
+
+
+def test_an_unknown_rounding_is_refused():
+    with pytest.raises(BadInput, match="fusion: rounding: must be one of half_even, half_away"):
+        round_accumulator([0], "up")
 
 
 def test_exact_mode_is_the_plain_sum(rng: np.random.Generator):
