@@ -4,7 +4,7 @@ import numpy as np
 
 from rtl_gen.config import Derived, derive, parse
 
-__all__ = ["operand_config", "random_operand"]
+__all__ = ["BUILT", "operand_config", "random_operand"]
 
 
 def operand_config(
@@ -26,6 +26,14 @@ def operand_config(
         "interface": {"data_bits": data_bits},
     }
     return derive(parse(intent, "test"))
+
+
+BUILT = {
+    "exact": operand_config(kernels=["dense", "raw"]),
+    # Beats of four words, groups that are no power of two, headers with weights.
+    "lossy": operand_config("lossy", 256, 6, 3, kernels=["raw", "bitmap", "dense"], fusion=True),
+}
+"""Arrays that tests run on the RTL, so that each is built once."""
 
 
 def random_operand(rng: np.random.Generator, depth: int, outputs: int) -> np.ndarray:

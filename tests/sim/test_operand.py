@@ -18,26 +18,19 @@ from rtl_gen.config import Derived
 from rtl_gen.top.registers import SELECTOR_REGISTERS
 from sim.verilator import ArrayDevice
 from sim.verilator.selector_host import SelectorHost
-from tests.operands import operand_config, random_operand
+from tests.operands import BUILT, random_operand
 from tests.rtl_gen.fuse_blocks import random_table
 
 # Errors move the weights, in both directions.
 REGISTERS = Registers(alpha=300, beta=400, alpha_max=9000, beta_min=3, budget=900)
 BAD_START, BAD_SELECTOR, OPERAND_LENGTH = 1 << 3, 1 << 5, 1 << 6
-CONFIGURATIONS = {
-    "one word per beat": operand_config(kernels=["dense", "raw"]),
-    # Beats of four words, groups that are no power of two, headers with weights.
-    "four words per beat": operand_config(
-        "lossy", 256, 6, 3, kernels=["raw", "bitmap", "dense"], fusion=True
-    ),
-}
 
 Opened = tuple[Derived, ArrayDevice]
 
 
-@pytest.fixture(scope="module", params=sorted(CONFIGURATIONS))
+@pytest.fixture(scope="module", params=sorted(BUILT))
 def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
-    made = CONFIGURATIONS[request.param]
+    made = BUILT[request.param]
     with open_device(made) as device:
         yield made, device
 
