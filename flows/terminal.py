@@ -14,6 +14,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from flows.interrupts import check
+
 __all__ = ["print_table", "progress_line"]
 
 
@@ -21,6 +23,10 @@ __all__ = ["print_table", "progress_line"]
 def progress_line() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function (what, done, total) that moves a progress bar, one bar per ``what``."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        # A log gets what the command says at its end, and nothing else.
+        yield lambda *_: check()
+        return
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(bar_width=30),
@@ -34,6 +40,7 @@ def progress_line() -> Iterator[Callable[[str, int, int], None]]:
 
         def update(what: str, done: int, total: int) -> None:
             nonlocal current
+            check()
             if current and current != what:
                 bar.update(tasks[current], completed=totals[current])
             if what not in tasks:
