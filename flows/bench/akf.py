@@ -22,15 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from flows.arrays import akf_config, kernels_config
 from flows.bench import akf_real
-from flows.bench.akf_masks import MASKS, least_bytes, least_stored, mask_of, patchwork
+from flows.bench.akf_masks import least_bytes, least_stored
 from flows.bench.bars import Bar
-from flows.bench.kernels import kernels_config
-from flows.bench.sparsity import SPARSITIES, sparse_config
-from flows.bench.tensors import MODELS, load_calibrated, short_name
+from flows.bench.sparsity import SPARSITIES
+from flows.compress.masks import MASKS, mask_of, patchwork
 from flows.compress.prune import magnitude, wanda
 from flows.engines import run_matmul, table_of
 from flows.models.base import LayerData
+from flows.models.calibration import MODELS, load_calibrated, short_name
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput, CheckFailed
 from golden.numerics.quantise import quantise_weights
@@ -42,9 +43,9 @@ from golden.planner.product import (
 )
 from golden.program.plan import Plan, plan_matmul
 from golden.selector.table import EnergyWeights
-from rtl_gen.config import Derived, derive, parse
+from rtl_gen.config import Derived
 
-__all__ = ["MASKS", "akf_config", "compare", "energy_proxy", "mask_of", "run"]
+__all__ = ["compare", "energy_proxy", "run"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,15 +54,6 @@ _TOKENS = 64
 _SEED = 31
 _SINGLES = ("bitmap", "runlength", "block", "nm")
 _PRUNED = ((0.3, "wanda"), (0.5, "wanda"), (0.7, "magnitude"), (0.9, "magnitude"))
-
-
-def akf_config(engines: int = 64) -> Derived:
-    """The array of `bench sparsity` with every kernel, and gaps of six bits."""
-    document = sparse_config(
-        engines, kernels=("dense", "bitmap", "runlength", "nm", "block")
-    ).config.model_dump(mode="json")
-    document["schedule"]["formats"]["gap_bits"] = 6
-    return derive(parse({**document, "name": f"akf_{engines}"}, "bench akf"))
 
 
 def energy_proxy(plan: Plan, events: int) -> float:

@@ -1,6 +1,6 @@
 """Real layers with an output error: approximate mode and mixed scales, judged on unseen tokens.
 
-Each layer has three sets of tokens from different inputs (`flows.bench.akf_tokens`): *fit* and
+Each layer has three sets of tokens from different inputs (`flows.models.calibration`): *fit* and
 *hold*, which calibration sees, and *judge*, which it does not.  Activations are divided by the
 layer's divisors (`flows.compress.equalise`) and quantised per token, or taken as int8 (their
 dequantised values are then the float layer's input, and there are no divisors).  The reference is
@@ -23,15 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from flows.bench.akf_tokens import Tokens, load_tokens
 from flows.bench.bars import Bar
-from flows.bench.tensors import short_name
 from flows.compress.approximate import approximate
 from flows.compress.equalise import equalised_layer
 from flows.compress.layer import Layer, layer_of, sample_of
 from flows.compress.prune import wanda
 from flows.engines import table_of
 from flows.models.base import F32
+from flows.models.calibration import Tokens, load_tokens, short_name
 from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
 from golden.numerics.quantise import quantise_activations

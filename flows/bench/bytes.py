@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from flows.arrays import sparse_config
 from flows.bench.bars import Bar
-from flows.bench.sparsity import sparse_config
-from flows.bench.tensors import MODELS, load_calibrated, pruned_operands, short_name
-from flows.compress.prune import random_mask
+from flows.compress.prune import pruned_operands, random_mask
+from flows.models.calibration import MODELS, load_calibrated, short_name
 from golden.errors import BadInput
 from golden.program.plan import plan_matmul
 from golden.shape import KERNELS, ArrayShape

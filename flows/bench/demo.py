@@ -6,33 +6,20 @@ import numpy as np
 
 from flows.bench.bars import Bar
 from flows.build import cache_folder
-from flows.compress.prune import wanda
+from flows.compress.prune import pruned_operands
 from flows.engines import Product, run_matmul
 from flows.files import write_json
 from flows.generate import generate
+from flows.models.calibration import SENTENCES
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
 from flows.synth import read_manifest, synthesise
 from golden.errors import CheckFailed
-from golden.numerics.quantise import quantise_activations, quantise_weights
+from golden.numerics.quantise import quantise_weights
 from golden.operators.matmul import matmul
 from rtl_gen.config import derive, load
 
-__all__ = ["SENTENCES", "prepare_layer", "run"]
-
-SENTENCES = (
-    "A multiplier that waits for a zero does no useful work.",
-    "The river had frozen overnight, and the ferry stayed on the far bank.",
-    "Weights that are pruned away need neither storage nor time.",
-    "She tuned the old radio until the weather report came through the noise.",
-    "An event is a single non-zero scalar, broadcast against a vector.",
-    "Our train leaves at seven, so we should have breakfast before six.",
-    "The committee postponed its decision until the new figures are published.",
-    "Engines take their work from queues and slip against each other.",
-    "He planted two rows of beans along the southern wall of the garden.",
-    "After the drain has fetched a column, the next one may already be closed.",
-)
-"""Sentences whose activations the layer is run on."""
+__all__ = ["prepare_layer", "run"]
 
 PRESET = "mid"
 SPARSITY = 0.5
@@ -55,11 +42,8 @@ def prepare_layer(
         Activations int8 (tokens, 384), dense weights and pruned weights int8 (384, 1536).
     """
     layer = model.activations(list(sentences), _LAYER)
-    x, w = layer.activations, layer.weight
-    keep = wanda(w, x, sparsity)
-    activations, _ = quantise_activations(x[:tokens], per="token")
-    dense, _ = quantise_weights(w)
-    pruned, _ = quantise_weights(np.where(keep, w, 0))
+    activations, pruned = pruned_operands(layer, sparsity, tokens)
+    dense, _ = quantise_weights(layer.weight)
     return activations, dense, pruned
 
 

@@ -16,19 +16,18 @@ Rows are dropped by `plan_matmul(..., drop_activation_rows=True)`, for each tile
 itself; the host finds them, which is not counted.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from flows.arrays import sparse_config
 from flows.bench.bars import Bar
-from flows.bench.demo import SENTENCES
-from flows.bench.sparsity import sparse_config
 from flows.compress.prune import random_mask, wanda
 from flows.engines import run_matmul
-from flows.models.base import softmax
+from flows.models.attention import attention_operands
+from flows.models.calibration import SENTENCES
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
 from golden.cycles.count import count_cycles
@@ -37,7 +36,7 @@ from golden.numerics.quantise import quantise_activations, quantise_weights
 from golden.program.plan import plan_matmul
 from golden.shape import ArrayShape
 
-__all__ = ["Case", "attention_operands", "measure", "run", "synthetic_cases"]
+__all__ = ["Case", "measure", "run", "synthetic_cases"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -153,26 +152,6 @@ def synthetic_cases(lanes: int = 16, size: int = _SIZE) -> list[Case]:
         Case("raw events, half the vectors zero", vectors, operand, "raw", (True, "dense"), limit)
     )
     return cases
-
-
-def attention_operands(model: MiniLM, text: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax probabilities and values of every head of one layer, INT8, 1.0 at 127.
-
-    Returns:
-        int8 (heads, tokens, tokens) and int8 (heads, tokens, d / heads).
-    """
-    prefix = f"encoder.layer.{layer}.attention.self."
-    data = model.calibrate([text], [prefix + part for part in ("query", "key", "value")])
-    query, key, value = (
-        (layer.activations @ layer.weight + layer.bias)
-        .reshape(len(layer.activations), model.heads, -1)
-        .transpose(1, 0, 2)
-        for layer in data.values()
-    )
-    scores = query @ key.transpose(0, 2, 1) / np.float32(math.sqrt(query.shape[2]))
-    probabilities = np.round(127 * softmax(scores)).astype(np.int8)
-    values = np.stack([quantise_activations(head, per="tensor")[0] for head in value])
-    return probabilities, values
 
 
 def _real_cases(model: MiniLM, lanes: int) -> list[Case]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.arrays import kernels_config
 from flows.bench.bars import Bar
-from flows.bench.kernels import kernels_config, measure_table
 from flows.bench.selector_area import measure_clock, measure_shares
 from flows.build import cache_folder
+from flows.measure import measure_table
 from golden.errors import CheckFailed
 from golden.selector.pattern import PatternParameters, analyse
 from golden.selector.predict import KernelParameters, predict

@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from flows.arrays import sparse_config
 from flows.bench.bars import Bar
 from flows.build import cache_folder
-from flows.compress.prune import clustered_mask, random_mask
+from flows.compress.masks import masked_weights
 from flows.engines import run_matmul
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
 from golden.program.plan import plan_matmul
-from rtl_gen.config import Derived, derive, parse
+from rtl_gen.config import Derived
 
-__all__ = ["SPARSITIES", "masked_weights", "run", "sparse_config"]
+__all__ = ["SPARSITIES", "run"]
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _BARS = {
@@ -31,38 +32,7 @@ _SEED = 20
 _AREA_ENGINES = 8
 _TARGET = "xcup"
 _DENSE = ("dense",)
-_MASKS = {"random": random_mask, "clustered": clustered_mask}
-
-
-def sparse_config(
-    engines: int, tile_k: int = 512, kernels: Sequence[str] = ("dense", "bitmap")
-) -> Derived:
-    """The configuration of the table: V = 16 and ports that do not bind."""
-    return derive(
-        parse(
-            {
-                "name": f"sparsity_{engines}",
-                "target": {"device": "xczu9eg", "clock_mhz": 250},
-                "schedule": {
-                    "unroll": {"m": 16, "n": engines, "k": 1},
-                    "tile": {"m": 16, "n": 32 * engines, "k": tile_k},
-                    "kernels": list(kernels),
-                    "group": 4,
-                    "buffers": {"activation_tiles": 4, "index_words": 512, "value_words": 1024},
-                },
-                "interface": {"top": "array", "data_bits": 512},
-            },
-            "bench sparsity",
-        )
-    )
-
-
-def masked_weights(mask: str, sparsity: float, size: int) -> np.ndarray:
-    """Int8 (size, size) without zeros but those of the mask, ``random`` or ``clustered``."""
-    rng = np.random.default_rng(_SEED)
-    values = rng.integers(1, 128, (size, size)) * rng.choice((-1, 1), (size, size))
-    keep = _MASKS[mask]((size, size), sparsity, _SEED)
-    return np.where(keep, values, 0).astype(np.int8)
+_MASKS = ("random", "clustered")
 
 
 def _share(derived: Derived, weights: np.ndarray, kernel: str) -> tuple[int, float]:

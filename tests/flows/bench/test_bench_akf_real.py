@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from flows.bench import akf_real, akf_tokens
-from flows.bench.akf import akf_config
+from flows.arrays import akf_config
+from flows.bench import akf_real
 from flows.bench.akf_real import BUDGET, approximate_layer, scale_layer
-from flows.bench.akf_tokens import Tokens
-from flows.bench.demo import SENTENCES
+from flows.models.calibration import Tokens
 from golden.numerics.quantise import quantise_activations, quantise_weights
 
 
@@ -100,22 +99,3 @@ def test_tables_and_bars(tokens):
     assert f"other text {np.mean(texts):.2%} in the mean, {max(texts):.2%} at most" in note
     without = [f for f in near[:-1] if f["activations"] == "int8"]
     assert "other" not in akf_real.note(without + [{**f, "activations": "float"} for f in without])
-
-
-def test_inputs_of_the_three_sets_are_different():
-    class Text:
-        pass
-
-    fit, hold, judge, other = (set(part) for part in akf_tokens._inputs(Text()))
-    assert other == set(SENTENCES)
-    assert not other & (fit | hold | judge)
-    assert fit
-    assert hold
-    assert judge
-    assert not fit & hold
-    assert not fit & judge
-    assert not hold & judge
-    photo = np.arange(3 * 28 * 28, dtype=np.float32).reshape(3, 28, 28)
-    views = akf_tokens._views(photo)
-    assert len(views) == 11
-    assert {view.shape for view in views} == {(3, 28, 28)}

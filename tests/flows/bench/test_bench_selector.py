@@ -5,9 +5,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from flows.arrays import kernels_config
 from flows.bench import BENCHES
 from flows.bench import selector as bench
-from flows.bench.kernels import kernels_config, measure_table
+from flows.measure import measure_table
 from golden.selector.selector import Selector
 from golden.selector.unit import UnitParameters, describe_raw
 
