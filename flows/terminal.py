@@ -104,10 +104,9 @@ def table_lines(header: Sequence[str], rows: Sequence[Sequence[object]], width: 
             lines += [_GAP + line for line in _line(row[1:], columns, left=False)]
         return lines
     for row in cells:
-        lines += _wrapped(row[0], width)
-        for name, cell in zip(header[1:], row[1:], strict=True):
-            if cell:
-                lines += [_GAP + line for line in _wrapped(f"{name}: {cell}", inner, _GAP)]
+        named = [f"{name}: {cell}" for name, cell in zip(header, row, strict=True) if cell]
+        lines += _wrapped(named[0], width, _GAP) if named else []
+        lines += [_GAP + line for text in named[1:] for line in _wrapped(text, inner, _GAP)]
     return lines
 
 

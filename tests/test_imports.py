@@ -82,7 +82,7 @@ def test_the_rule_catches_what_it_should(package: str, source: str, names: set[s
 
 
 def modules(source: str, package: tuple[str, ...]) -> set[str]:
-    """Full names of the modules that a file of a package imports, and of what it takes from them."""
+    """Full names of the modules that a file of a package imports, and of what it takes."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -2,13 +2,19 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from flows.arrays import kernels_config
 from flows.bench.bars import Bar
 from flows.measure import measure_table
-from golden.selector.table import BINS, DENSITIES, PerformanceTable
+from golden.selector.table import BINS, DENSITIES, PerformanceTable, Point
 
-__all__ = ["run"]
+__all__ = ["HEADER", "run"]
+
+HEADER = (
+    *("kernel", "depth x columns", "density"),
+    *("cycles", "bytes", "energy proxy", "cycles per count"),
+)
 
 Progress = Callable[[str, int, int], None]
 
@@ -23,41 +29,44 @@ def _spread(table: PerformanceTable, shape: tuple[int, int]) -> list[float]:
     return shares
 
 
+def _figure(table: PerformanceTable, point: Point) -> dict[str, Any]:
+    shape = (point.depth, point.columns)
+    line = table.cost(point.kernel, point.step, shape)
+    return {
+        "kernel": point.kernel,
+        "depth": point.depth,
+        "columns": point.columns,
+        "density": float(DENSITIES[point.step]),
+        "cycles_per_block": point.cycles / point.blocks,
+        "bytes_per_block": table.block_bytes(point.kernel, point.step, shape),
+        "energy_proxy_per_block": table.energy_proxy(point.kernel, point.step, shape),
+        "line_base_256ths": line.base,
+        "line_slope_256ths": line.slope,
+    }
+
+
+def _row(table: PerformanceTable, point: Point) -> tuple[str, ...]:
+    shape = (point.depth, point.columns)
+    place = (point.kernel, f"{shape[0]} x {shape[1]}", str(DENSITIES[point.step]))
+    if not point.feasible:
+        return (*place, "-", "-", "-", "-")
+    line = table.cost(point.kernel, point.step, shape)
+    return (
+        *place,
+        f"{point.cycles / point.blocks:.1f}",
+        f"{table.block_bytes(point.kernel, point.step, shape):.0f}",
+        f"{table.energy_proxy(point.kernel, point.step, shape):,.0f}",
+        f"{line.slope / 256:.2f}" if line.feasible else "-",
+    )
+
+
 def run(progress: Progress) -> dict:
     """All kernels, densities and shapes on the RTL, each equal to the cycle model."""
     derived = kernels_config()
     started = time.monotonic()
     table = measure_table(derived, progress)
     seconds = time.monotonic() - started
-    rows, figures = [], []
-    for point in table.points:
-        shape = (point.depth, point.columns)
-        place = (point.kernel, f"{shape[0]} x {shape[1]}", str(DENSITIES[point.step]))
-        if not point.feasible:
-            rows.append((*place, "-", "-", "-", "-"))
-            continue
-        line = table.cost(point.kernel, point.step, shape)
-        figure = {
-            "kernel": point.kernel,
-            "depth": point.depth,
-            "columns": point.columns,
-            "density": float(DENSITIES[point.step]),
-            "cycles_per_block": point.cycles / point.blocks,
-            "bytes_per_block": table.block_bytes(point.kernel, point.step, shape),
-            "energy_proxy_per_block": table.energy_proxy(point.kernel, point.step, shape),
-            "line_base_256ths": line.base,
-            "line_slope_256ths": line.slope,
-        }
-        figures.append(figure)
-        rows.append(
-            (
-                *place,
-                f"{figure['cycles_per_block']:.1f}",
-                f"{figure['bytes_per_block']:.0f}",
-                f"{figure['energy_proxy_per_block']:,.0f}",
-                f"{line.slope / 256:.2f}" if line.feasible else "-",
-            )
-        )
+    figures = [_figure(table, point) for point in table.points if point.feasible]
     bars = [
         Bar(
             "cycles per event of bitmap and run-length, 64 x 16, density 1/4 and up",
@@ -68,16 +77,8 @@ def run(progress: Progress) -> dict:
     ]
     return {
         "title": f"Cost of a block ({table.source}; equal to the cycle model; energy is a proxy)",
-        "header": (
-            "kernel",
-            "depth x columns",
-            "density",
-            "cycles",
-            "bytes",
-            "energy proxy",
-            "cycles per count",
-        ),
-        "rows": rows,
+        "header": HEADER,
+        "rows": [_row(table, point) for point in table.points],
         "seed": table.seed,
         "config": derived.config.model_dump(mode="json"),
         "config_hash": derived.config_hash,

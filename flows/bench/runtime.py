@@ -36,7 +36,12 @@ from golden.numerics.quantise import quantise_activations, quantise_weights
 from golden.program.plan import plan_matmul
 from golden.shape import ArrayShape
 
-__all__ = ["Case", "measure", "run", "synthetic_cases"]
+__all__ = ["HEADER", "Case", "measure", "run", "synthetic_cases"]
+
+HEADER = (
+    *("case", "shape", "vector zeros", "event zeros", "cycles dense"),
+    *("without", "with run-time zeros", "speed-up", "extra", "limit"),
+)
 
 Progress = Callable[[str, int, int], None]
 
@@ -244,10 +249,7 @@ def run(progress: Progress, size: int = _SIZE, models: Sequence[str] = (_MODEL,)
     return {
         "title": f"Run-time zeros, P = 64, V = 16 (cycle model, exact; raw on the RTL, P = 4: "
         f"{rtl_cycles} cycles, the same)",
-        "header": (
-            *("case", "shape", "vector zeros", "event zeros", "cycles dense"),
-            *("without", "with run-time zeros", "speed-up", "extra", "limit"),
-        ),
+        "header": HEADER,
         "rows": [_row(f) for f in figures],
         "seed": _SEED,
         "config": derived.config.model_dump(mode="json"),

@@ -21,7 +21,12 @@ from flows.models.calibration import load_calibrated
 from golden.cycles.count import count_cycles
 from golden.program.plan import plan_matmul
 
-__all__ = ["CLUSTER", "UNITS", "model_speed", "run"]
+__all__ = ["CLUSTER", "HEADER", "UNITS", "model_speed", "run"]
+
+HEADER = (
+    *("weights", "M", "units", "cycles", "MACs per cycle", "% of limit"),
+    *("bytes per cycle", "largest loss"),
+)
 
 Progress = Callable[[str, int, int], None]
 
@@ -170,10 +175,7 @@ def run(
     return {
         "title": f"SmolLM2, Wanda {_SPARSITY:.0%}, clusters of {CLUSTER} units, V = {shape.lanes} "
         f"(cycle model, exact, {seconds:.0f} CPU seconds)",
-        "header": (
-            *("weights", "M", "units", "cycles", "MACs per cycle", "% of limit"),
-            *("bytes per cycle", "largest loss"),
-        ),
+        "header": HEADER,
         "rows": rows,
         "seed": None,
         "config": derived.config.model_dump(mode="json"),

@@ -22,7 +22,12 @@ from golden.shape import KERNELS, ArrayShape
 from rtl_gen.fuse.unit import FuseUnit
 from sim.verilator.fuse_unit import FuseUnitModel, Played
 
-__all__ = ["CANDIDATES", "added_cycles", "compare", "mixed_block", "run", "scrambled"]
+__all__ = ["CANDIDATES", "HEADER", "added_cycles", "compare", "mixed_block", "run", "scrambled"]
+
+HEADER = (
+    *("array", "candidates", "read per cycle", "array LUT", "selector LUT"),
+    *("fusion LUT", "share", "DSP", "LUT as memory"),
+)
 
 _SEED = 53
 _BLOCKS = 10_000
@@ -252,17 +257,7 @@ def _report(
     return {
         "title": f"Selector and fusion beside 16 engines x 16 lanes (measured, {shares[0]['tool']})"
         f"; ECP5: {speed}; cycles added: {added}",
-        "header": (
-            "array",
-            "candidates",
-            "read per cycle",
-            "array LUT",
-            "selector LUT",
-            "fusion LUT",
-            "share",
-            "DSP",
-            "LUT as memory",
-        ),
+        "header": HEADER,
         "rows": rows,
         "seed": _SEED,
         "figures": shares,

@@ -19,7 +19,12 @@ from golden.cycles.count import count_cycles
 from golden.program.plan import plan_matmul
 from golden.shape import ArrayShape
 
-__all__ = ["SPARSITIES", "measure", "run"]
+__all__ = ["HEADER", "SPARSITIES", "measure", "run"]
+
+HEADER = (
+    *("layer", "shape", "zeros", "cycles", "% of limit"),
+    *("bits / position", "kernel"),
+)
 
 Progress = Callable[[str, int, int], None]
 
@@ -73,14 +78,11 @@ def run(
             figures += mine
             rows += [_row(f) for f in mine]
             short = short_name(model)
-            rows.append((short, f"mean, {pruned:.0%}", "", "", "", f"{mean:.1%}", "", ""))
-            rows.append((short, f"minimum, {pruned:.0%}", "", "", "", f"{least:.1%}", "", ""))
+            rows.append((f"{short} mean, {pruned:.0%} pruned", "", "", "", f"{mean:.1%}", "", ""))
+            rows.append((f"{short} least, {pruned:.0%} pruned", "", "", "", f"{least:.1%}", "", ""))
     return {
         "title": f"Real tensors, Wanda, M = {TOKENS}, P = 64, V = 16 (cycle model, exact)",
-        "header": (
-            *("model", "layer", "shape", "zeros", "cycles", "% of limit"),
-            *("bits / position", "kernel"),
-        ),
+        "header": HEADER,
         "rows": rows,
         "seed": None,
         "config": derived.config.model_dump(mode="json"),
@@ -93,8 +95,7 @@ def run(
 
 def _row(figure: dict[str, Any]) -> tuple[str, ...]:
     return (
-        short_name(figure["model"]),
-        figure["layer"].removeprefix("encoder."),
+        f"{short_name(figure['model'])} {figure['layer'].removeprefix('encoder.')}",
         f"{figure['depth']} x {figure['outputs']}",
         f"{figure['sparsity']:.1%}",
         f"{figure['cycles']:,}",

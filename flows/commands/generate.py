@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.generate import generate as write_design
-from flows.terminal import print_table
+from flows.terminal import print_paths, print_table
 from rtl_gen.config import derive, load
 
 __all__ = ["register"]
@@ -34,6 +34,6 @@ def register(app: typer.Typer) -> None:
                 ("multiplier blocks (estimated)", estimate.dsps),
                 ("block RAMs (estimated)", estimate.block_rams),
                 ("configuration", derived.config_hash[:16]),
-                ("written to", folder),
             ],
         )
+        print_paths({"written to": folder})

@@ -83,7 +83,10 @@ def test_tables_and_bars(tokens):
     ]
     near.append({**near[0], "first": False, "gain": 7.0})
     scales = [scale_layer(derived, "layer", tokens, 0.0)]
-    assert all(len(row) == 10 for row in akf_real.rows(near, scales))
+    for table, count in zip(akf_real.tables(near, scales), (5, 2), strict=True):
+        assert len(table["rows"]) == count
+        assert all(len(row) == len(table["header"]) for row in table["rows"])
+    assert akf_real.tables([], []) == []
     bars = {bar.report()["name"]: bar.report()["value"] for bar in akf_real.bars(near, scales)}
     floats = [f["gain"] for f in near[:-1] if f["activations"] == "float"]
     assert np.mean(floats) in bars.values()
