@@ -12,6 +12,7 @@ from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top import ArrayTop
 from rtl_gen.top.describe import c_header, describe_selector, register_markdown
+from rtl_gen.top.registers import registers_of
 
 __all__ = ["MANIFEST", "PRIMITIVES", "generate", "simulation_sources"]
 
@@ -53,8 +54,9 @@ def generate(derived: Derived, out: Path) -> Path:
         constraints = render(derived, derived.technology)
         for name, content in constraints.items():
             write_text(folder / name, content)
-        write_text(folder / "registers.md", register_markdown(selector is not None))
-        write_text(folder / "sparsefuse_registers.h", c_header(selector is not None))
+        registers = registers_of(selector is not None)
+        write_text(folder / "registers.md", register_markdown(registers, top.constants))
+        write_text(folder / "sparsefuse_registers.h", c_header("array", registers))
         write_text(folder / "files.f", "".join(f"{name}\n" for name in sources + models))
         write_json(
             folder / MANIFEST,

@@ -96,6 +96,17 @@ class ArrayTop(wiring.Component):
             ports |= selector_ports(selector)
         super().__init__(ports)
 
+    @property
+    def constants(self) -> dict[str, int]:
+        """Values of the registers that never change, by name."""
+        shape = self.shape
+        return {
+            "IDENTITY": IDENTITY,
+            "VERSION": VERSION,
+            "CONFIG_HASH": self.config_hash,
+            "GEOMETRY": shape.lanes | shape.group << 8 | shape.engines << 16,
+        }
+
     def elaborate(self, platform):
         shape = self.shape
         m = Module()
@@ -154,7 +165,6 @@ class ArrayTop(wiring.Component):
         return Cat(*moves).any() | array.events.any()
 
     def _registers(self, m: Module, array: SparseArray, clear, halted, moved) -> None:
-        shape = self.shape
         m.submodules.slave = slave = AxiLiteSlave(ADDRESS_BITS)
         for name, member in axi_lite_ports(ADDRESS_BITS).items():
             outer = getattr(self, f"s_axil_{name}")
@@ -242,10 +252,7 @@ class ArrayTop(wiring.Component):
                 m.d.sync += errors[5].eq(1)
 
         values |= {
-            "IDENTITY": Const(IDENTITY, 32),
-            "VERSION": Const(VERSION, 32),
-            "CONFIG_HASH": Const(self.config_hash, 32),
-            "GEOMETRY": Const(shape.lanes | shape.group << 8 | shape.engines << 16, 32),
+            **{name: Const(value, 32) for name, value in self.constants.items()},
             "CONTROL": Const(0, 32),
             "STATUS": Cat(array.busy | start, done, halted),
             "ERROR": errors,

@@ -1,45 +1,56 @@
 """The register map as documentation and as a C header; the fuse selector for the manifest."""
 
+from collections.abc import Mapping, Sequence
+
 from golden.selector.table import BIN_BITS, KERNEL_BITS
 from golden.selector.unit import UnitParameters
 
-from .registers import registers_of
+from .registers import Register
 from .selector_port import choice_fields
 
 __all__ = ["c_header", "describe_selector", "register_markdown"]
 
+_BAR = r"\|"
 
-def register_markdown(selector: bool = False) -> str:
-    """Register map as a Markdown table, with the fuse selector's registers or without."""
+
+def register_markdown(registers: Sequence[Register], constants: Mapping[str, int]) -> str:
+    """Register map of a top as a Markdown table.
+
+    Args:
+        registers: of the top.
+        constants: values of those that never change, by name.
+    """
     lines = [
         "# Register map",
         "",
         "AXI4-Lite, 32-bit registers, byte addresses. Other addresses answer SLVERR.",
         "",
-        "| address | name | access | reset | meaning |",
+        "| address | name | access | reset or constant | meaning |",
         "|---|---|---|---|---|",
     ]
-    for register in registers_of(selector):
+    for register in registers:
         text = register.text
         for name, high, low, meaning in register.fields:
             bits = f"{high}" if high == low else f"{high}:{low}"
             text += f"<br>`{name}` [{bits}]: {meaning}"
-        lines.append(
-            f"| 0x{register.address:02X} | {register.name} | {register.access} "
-            f"| 0x{register.reset:X} | {text} |"
-        )
+        reset = f"0x{register.reset:X}"
+        if register.name in constants:
+            reset = f"constant 0x{constants[register.name]:X}"
+        cells = (f"0x{register.address:02X}", register.name, register.access, reset, text)
+        # A bar would end the cell that it stands in.
+        lines.append(f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def c_header(selector: bool = False) -> str:
-    """Register map as a C header, with the fuse selector's registers or without."""
+def c_header(top: str, registers: Sequence[Register]) -> str:
+    """Register map of a top as a C header; ``top`` is its name in configurations."""
     lines = [
-        "/* Register map of the sparsefuse array top; generated. */",
+        f"/* Register map of the sparsefuse {top} top; generated. */",
         "#ifndef SPARSEFUSE_REGISTERS_H",
         "#define SPARSEFUSE_REGISTERS_H",
         "",
     ]
-    for register in registers_of(selector):
+    for register in registers:
         name = f"SPARSEFUSE_{register.name}"
         lines.append(f"/* {register.text} */")
         lines.append(f"#define {name} 0x{register.address:02X}u")

@@ -69,6 +69,8 @@ def test_registers_are_documented_where_they_are_built():
     addresses = [register.address for register in registers_of(True)]
     assert len(set(addresses)) == len(REGISTERS) + len(SELECTOR_REGISTERS)
     for register in SELECTOR_REGISTERS:
-        assert f" {register.name} " in register_markdown(True)
-        assert f"SPARSEFUSE_{register.name} 0x{register.address:02X}u" in c_header(True)
-        assert register.name not in register_markdown() + c_header()
+        with_selector, without = registers_of(True), registers_of(False)
+        line = f"SPARSEFUSE_{register.name} 0x{register.address:02X}u"
+        assert f" {register.name} " in register_markdown(with_selector, {})
+        assert line in c_header("array", with_selector)
+        assert register.name not in register_markdown(without, {}) + c_header("array", without)
