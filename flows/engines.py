@@ -14,7 +14,14 @@ import numpy as np
 
 from flows.compress.approximate import Approximation, approximate, check_budget
 from flows.compress.equalise import equalised_layer
-from flows.compress.layer import Layer, Sample, layer_of, sample_of
+from flows.compress.layer import (
+    Layer,
+    Sample,
+    check_range,
+    layer_of,
+    relative_error,
+    sample_of,
+)
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.operators.matmul import check_operands, matmul
@@ -90,7 +97,14 @@ class Product:
         if self.scales is None:
             return self.output.astype(np.float32)
         rows, columns = self.scales
-        return (self.output * rows[:, None] * columns).astype(np.float32)
+        real = self.output * rows[:, None] * columns
+        largest = float(np.abs(real).max())
+        if largest > float(np.finfo(np.float32).max):
+            raise BadInput(
+                f"activations and weights: product: must fit float32 as rounded to int8 too, got "
+                f"{largest:.8g}"
+            )
+        return real.astype(np.float32)
 
     @property
     def operands(self) -> dict[str, np.ndarray]:
@@ -272,6 +286,7 @@ def run_matmul(
     exact = activations.dtype == weights.dtype == np.int8
     multiplied, near, error, rounding = layer.weights, None, 0.0, 0.0
     if not exact:
+        check_range(activations, weights, sample.target)
         error = rounding = sample.error(layer, layer.weights)
     equalised = rounding
     if error_budget is not None:
@@ -309,6 +324,12 @@ def run_matmul(
         compiled = None
         plan = plan_matmul(shape, sample.activations, multiplied, kernel, **options)
     product = ENGINES[engine](derived, plan, sample.activations, multiplied, report)
+    scales = None if exact else (sample.scale, layer.scale)
+    if scales is not None:
+        # Measured on what is written, in float32.
+        error = relative_error(replace(product, scales=scales).real, sample.target)
+        if near is None:
+            rounding = equalised = error
     return replace(
         product,
         seed=seed,
@@ -317,6 +338,6 @@ def run_matmul(
         error=error,
         error_quantisation=rounding,
         error_equalised=equalised,
-        scales=None if exact else (sample.scale, layer.scale),
+        scales=scales,
         divisors=layer.divisors,
     )
