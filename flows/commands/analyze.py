@@ -9,7 +9,7 @@ import typer
 from flows.analysis import analyse_layer, file_weights, model_weights
 from flows.analysis_pictures import draw, figure_class
 from flows.engines import table_of
-from flows.files import atomic_folder, write_json
+from flows.files import atomic_folder, check_outputs, write_json
 from flows.models.registry import lookup
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
@@ -49,6 +49,9 @@ def register(app: typer.Typer) -> None:
         pictures: Annotated[Path | None, typer.Option(help="Folder for PNG pictures.")] = None,
     ) -> None:
         """Show patterns, buckets, kernels, cycles and bytes of every layer's blocks."""
+        check_outputs(
+            {"--report": report, "--pictures": pictures}, {"CONFIG": config, "MODEL|W.npy": source}
+        )
         derived = derive(load(config))
         if not 0 <= sparsity <= 1:
             raise BadInput(f"sparsity: must be a number from 0 to 1, got {sparsity}")

@@ -14,7 +14,7 @@ import typer
 
 from flows.compress.approximate import check_budget
 from flows.engines import run_matmul
-from flows.files import load_npy, write_bytes, write_json
+from flows.files import check_outputs, load_npy, write_bytes, write_json
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
 from golden.numerics.quantise import finite_matrix
@@ -154,6 +154,16 @@ def register(app: typer.Typer) -> None:
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
         """Compute O = A @ W; int8 (M, K) and (K, N) give int32 (M, N), exactly by default."""
+        check_outputs(
+            {"--out": out, "--report": report, "--scales": scales},
+            {
+                "CONFIG": config,
+                "--activations": activations,
+                "--weights": weights,
+                "--calibration": calibration,
+                "--table": table,
+            },
+        )
         derived = derive(load(config))
         if calibration is not None and error_budget is None:
             raise BadInput("calibration: must come with an error budget, got none")

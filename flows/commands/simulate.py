@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from flows.build import cache_folder
-from flows.files import write_bytes, write_json
+from flows.files import check_outputs, write_bytes, write_json
 from flows.generate import MANIFEST, generate, simulation_sources
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput, CheckFailed
@@ -107,6 +107,7 @@ def register(app: typer.Typer) -> None:
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
         """Run the cocotb benches on the generated Verilog."""
+        check_outputs({"--report": report, "--waves": waves}, {"CONFIG": config})
         derived = derive(load(config))
         if waves is not None:
             _check_waves(waves, simulator.value)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.build import cache_folder
-from flows.files import write_json
+from flows.files import check_outputs, write_json
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from flows.terminal import print_table
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
         """Synthesise the array of a configuration and report its area."""
+        check_outputs({"--report": report}, {"CONFIG": config})
         derived = derive(load(config))
         if seeds > 1 and not pnr:
             raise BadInput(f"seeds: must be 1 without --pnr, got {seeds}")
