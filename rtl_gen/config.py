@@ -19,7 +19,8 @@ from pydantic import BaseModel, ValidationError
 
 from constraints.presets import preset_names, preset_text
 from golden.errors import BadInput
-from rtl_gen.derive import Derived, derive_shape, estimate, largest_engines
+from rtl_gen.derive import Derived, derive_shape, estimate
+from rtl_gen.fit import what_fits
 from rtl_gen.rules import nearest
 from rtl_gen.schema import Config
 
@@ -108,16 +109,11 @@ def derive(config: Config, *, source: str | None = None) -> Derived:
         ("block RAMs", needs.block_rams, device.block_rams),
     ):
         if available is not None and needed > available:
-            engines = largest_engines(config)
-            advice = (
-                f"schedule.unroll.n of at most {engines} fits"
-                if engines
-                else "even schedule.unroll.n of 1 does not fit"
-            )
+            field, value, advice = what_fits(config)
             raise BadInput(
-                f"{source or config.name}: schedule.unroll.n: must fit {device.name}, which has "
+                f"{source or config.name}: {field}: must fit {device.name}, which has "
                 f"{available} {resource} where about {needed} are needed (estimate; {advice}), "
-                f"got {shape.engines}"
+                f"got {value}"
             )
     return derived
 

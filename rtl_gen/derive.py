@@ -7,7 +7,7 @@ from golden.selector.unit import UnitParameters, default_candidates, lossy_candi
 from golden.shape import ArrayShape
 from rtl_gen.schema import Config
 
-__all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits", "largest_engines"]
+__all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits"]
 
 _AUTO_VALUE_WORDS = 2048
 _AUTO_INDEX_WORDS = 1024
@@ -158,17 +158,6 @@ def fits(shape: ArrayShape, device: Device) -> bool:
     return (device.dsps is None or needs.dsps <= device.dsps) and (
         device.block_rams is None or needs.block_rams <= device.block_rams
     )
-
-
-def largest_engines(config: Config) -> int:
-    """Largest ``unroll.n`` that divides ``tile.n`` and fits the device, 0 where none does."""
-    device = devices()[config.target.device]
-    tile_n = config.schedule.tile.n
-    for engines in range(config.schedule.unroll.n, 0, -1):
-        possible = tile_n % engines == 0 and tile_n // engines <= 4096
-        if possible and fits(derive_shape(config, engines), device):
-            return engines
-    return 0
 
 
 def _auto_group(engines: int, data_bits: int) -> int:
