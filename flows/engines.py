@@ -73,6 +73,7 @@ class Product:
             column, None for int8 operands.
         divisors: float64 (K,), what the activations' channels are divided by before they are
             rounded; None: as they are.
+        activations: int8 (M, K), the activations as the array takes them.
     """
 
     output: np.ndarray
@@ -90,6 +91,7 @@ class Product:
     error_equalised: float = 0.0
     scales: tuple[np.ndarray, np.ndarray] | None = None
     divisors: np.ndarray | None = None
+    activations: np.ndarray | None = None
 
     @property
     def real(self) -> np.ndarray:
@@ -340,4 +342,5 @@ def run_matmul(
         error_equalised=equalised,
         scales=scales,
         divisors=layer.divisors,
+        activations=sample.activations,
     )

@@ -14,6 +14,7 @@ import typer
 
 from flows.compress.approximate import check_budget
 from flows.engines import run_matmul
+from flows.export import check_export_folder, write_export
 from flows.files import check_outputs, load_npy, write_bytes, write_json
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
@@ -152,10 +153,17 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        export: Annotated[
+            Path | None,
+            typer.Option(
+                help="New or empty folder to write: register writes, activation and weight beats "
+                "of every job, and the results to expect, for a testbench of one's own."
+            ),
+        ] = None,
     ) -> None:
         """Compute O = A @ W; int8 (M, K) and (K, N) give int32 (M, N), exactly by default."""
         check_outputs(
-            {"--out": out, "--report": report, "--scales": scales},
+            {"--out": out, "--report": report, "--scales": scales, "--export": export},
             {
                 "CONFIG": config,
                 "--activations": activations,
@@ -164,6 +172,8 @@ def register(app: typer.Typer) -> None:
                 "--table": table,
             },
         )
+        if export is not None:
+            check_export_folder(export)
         derived = derive(load(config))
         if calibration is not None and error_budget is None:
             raise BadInput("calibration: must come with an error budget, got none")
@@ -216,6 +226,9 @@ def register(app: typer.Typer) -> None:
             write_bytes(scales, buffer.getvalue())
         if report is not None:
             write_json(report, figures)
+        if export is not None and product.activations is not None:
+            about = {name: figures[name] for name in ("config", "config_hash", "kernel", "seed")}
+            write_export(export, product.plan, product.activations, product.output, about)
         names = ("kernel", "cycles", "events", "macs_dense", "macs_effective", "weight_bytes")
         rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
         if figures["kernel"] == "mixed":
