@@ -55,7 +55,7 @@ _REASONS = {
 
 def load_command(name: str) -> Any:
     """The command of a name of `COMMANDS`, with its options."""
-    holder = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    holder = typer.Typer(rich_markup_mode=None, add_completion=False)
     import_module(f"flows.commands.{name}").register(holder)
     return cast(TyperGroup, typer.main.get_group(holder)).commands[name]
 
@@ -64,7 +64,9 @@ class _Commands(TyperGroup):
     """Lists all commands by name, and loads the one that is called."""
 
     def __init__(self, **settings: Any) -> None:
-        named = {name: TyperCommand(name, help=text) for name, text in COMMANDS.items()}
+        named = {
+            name: TyperCommand(name, help=text, short_help=text) for name, text in COMMANDS.items()
+        }
         super().__init__(**settings | {"commands": named})
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -82,6 +84,8 @@ app = typer.Typer(
     cls=_Commands,
     help="Sparse INT8 transformer accelerators: generate, simulate and size them.",
     no_args_is_help=True,
+    # In panels typer cuts names of options and breaks words at 80 columns.
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 

@@ -31,7 +31,8 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str,
             typer.Argument(
-                metavar="MODEL|W.npy", help="Name of a model, or int8 or float .npy file (K, N)."
+                metavar="MODEL|W.npy",
+                help="Name of a model, or .npy file of int8 or float, shape (K, N).",
             ),
         ],
         config: Annotated[str, typer.Option(help="Configuration file or preset name.")] = "edge",
@@ -40,13 +41,22 @@ def register(app: typer.Typer) -> None:
         ] = 0.0,
         method: Annotated[
             _Method | None,
-            typer.Option(help="How to prune; by default wanda for models, magnitude for files."),
+            typer.Option(
+                help="How weights are pruned; by default wanda for models, magnitude for files."
+            ),
         ] = None,
         layers: Annotated[
-            str | None, typer.Option(help="The first N linear layers, or a pattern of names.")
+            str | None,
+            typer.Option(
+                help="The first N linear layers, or a pattern of their names; all by default."
+            ),
         ] = None,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
-        pictures: Annotated[Path | None, typer.Option(help="Folder for PNG pictures.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
+        pictures: Annotated[
+            Path | None, typer.Option(help="Folder to write PNG pictures to; none by default.")
+        ] = None,
     ) -> None:
         """Show patterns, buckets, kernels, cycles and bytes of every layer's blocks."""
         check_outputs(

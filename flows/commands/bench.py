@@ -19,8 +19,10 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def bench(
-        name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES)}.")],
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        name: Annotated[str, typer.Argument(help=f"Name of a table: {', '.join(BENCHES)}.")],
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
     ) -> None:
         """Run a benchmark, print its table, and fail when a bar is missed."""
         if name not in BENCHES:

@@ -82,16 +82,30 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def matmul(
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
-        activations: Annotated[Path, typer.Option(help="int8 or float .npy file, shape (M, K).")],
-        weights: Annotated[Path, typer.Option(help="int8 or float .npy file, shape (K, N).")],
-        engine: Annotated[_Engine, typer.Option(help="Golden model, cycle model or RTL.")],
+        activations: Annotated[
+            Path, typer.Option(help="Operand A: .npy file of int8 or float, shape (M, K).")
+        ],
+        weights: Annotated[
+            Path, typer.Option(help="Operand W: .npy file of int8 or float, shape (K, N).")
+        ],
+        engine: Annotated[
+            _Engine,
+            typer.Option(help="Golden model, cycle model, or the generated Verilog on Verilator."),
+        ],
         kernel: Annotated[
-            _Kernel, typer.Option(help="Event source; auto chooses for each block.")
+            _Kernel,
+            typer.Option(help="Kernel that stores the weights; auto chooses one for each block."),
         ] = _Kernel.auto,
         balance: Annotated[
-            _Balance, typer.Option(help="How columns are dealt to engines.")
+            _Balance,
+            typer.Option(
+                help="How columns are dealt to engines: longest processing time first (lpt), "
+                "or improved from there by simulated annealing."
+            ),
         ] = _Balance.anneal,
-        seed: Annotated[int, typer.Option(min=0, help="Seed of the annealing.")] = 0,
+        seed: Annotated[
+            int, typer.Option(min=0, help="Seed of the simulated annealing, a whole number.")
+        ] = 0,
         drop_zero_activations: Annotated[
             bool,
             typer.Option(
@@ -119,13 +133,13 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 help="Approximate mode: drop weights, the others making up for them, while the "
                 "output's relative error against the product of the operands as given stays "
-                "within this, 0 to 1."
+                "within this share, 0 to 1; exact by default."
             ),
         ] = None,
         calibration: Annotated[
             Path | None,
             typer.Option(
-                help="int8 or float .npy file, shape (M', K), on which the budget is held, the "
+                help=".npy file of int8 or float, shape (M', K), on which the budget is held, the "
                 "last fifth unseen; by default the activations, on which weights then are "
                 "fitted too."
             ),
@@ -142,22 +156,26 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 help=".npz file to write: weights (int8, as multiplied), weight_scale (N,), "
-                "divisors (K,) of the activations' channels, and activation_scale (M,)."
+                "divisors (K,) of the activations' channels, and activation_scale (M,); none by "
+                "default."
             ),
         ] = None,
         out: Annotated[
             Path | None,
             typer.Option(
                 help=".npy file to write, (M, N): int32, or float32 in real units where "
-                "an operand is float."
+                "an operand is float; none by default."
             ),
         ] = None,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
         export: Annotated[
             Path | None,
             typer.Option(
                 help="New or empty folder to write: register writes, activation and weight beats "
-                "of every job, and the results to expect, for a testbench of one's own."
+                "of every job, and the results to expect, for a testbench of one's own; none by "
+                "default."
             ),
         ] = None,
     ) -> None:

@@ -91,7 +91,10 @@ def register(app: typer.Typer) -> None:
     def command(
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
         simulator: Annotated[
-            _Simulator, typer.Option(help="Verilator is fast, Icarus an independent opinion.")
+            _Simulator,
+            typer.Option(
+                help="Simulator to run on: Verilator is fast, Icarus an independent opinion."
+            ),
         ] = _Simulator("verilator"),
         seed: Annotated[
             int | None,
@@ -99,12 +102,18 @@ def register(app: typer.Typer) -> None:
         ] = None,
         waves: Annotated[
             Path | None,
-            typer.Option(help="File for waveforms: .vcd from Verilator, .fst from Icarus."),
+            typer.Option(
+                help="File to write waveforms to, .vcd from Verilator, .fst from Icarus; none by "
+                "default."
+            ),
         ] = None,
         bench: Annotated[
-            list[_Bench] | None, typer.Option(help="Run this bench only; may be repeated.")
+            list[_Bench] | None,
+            typer.Option(help="Run this bench only; may be repeated; all by default."),
         ] = None,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
     ) -> None:
         """Run the cocotb benches on the generated Verilog."""
         check_outputs({"--report": report, "--waves": waves}, {"CONFIG": config})

@@ -23,16 +23,23 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def synth(
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
-        target: Annotated[str, typer.Option(help="Family: xcup, xc7, ecp5, ice40, nexus, ...")],
+        target: Annotated[
+            str, typer.Option(help="Family of parts to map to: xcup, xc7, ecp5, ice40, nexus, ...")
+        ],
         pnr: Annotated[bool, typer.Option("--pnr", help="Place and route as well.")] = False,
         seeds: Annotated[
             int,
-            typer.Option(min=1, help="Placements to try until one reaches the clock, with --pnr."),
+            typer.Option(min=1, help="Placements to try, with --pnr, until one reaches the clock."),
         ] = 1,
         top: Annotated[
-            bool, typer.Option("--top", help="Measure the whole top, AXI included.")
+            bool,
+            typer.Option(
+                "--top", help="Measure the whole top with its AXI ports, not the array alone."
+            ),
         ] = False,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
     ) -> None:
         """Synthesise the array of a configuration and report its area."""
         check_outputs({"--report": report}, {"CONFIG": config})
