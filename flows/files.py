@@ -6,19 +6,81 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from constraints.presets import preset_names
 from golden.errors import BadInput
 
-__all__ = ["MARKER", "atomic_folder", "load_npy", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "MARKER",
+    "atomic_folder",
+    "check_outputs",
+    "load_npy",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 MARKER = ".sparsefuse"
 """File in each folder that :func:`atomic_folder` made: the relative paths it wrote, one a line."""
+
+
+def check_outputs(
+    outputs: Mapping[str, str | Path | None], inputs: Mapping[str, str | Path | None]
+) -> None:
+    """Refuse outputs that would overwrite one another or what is read, before anything runs.
+
+    Links are followed, hard links to one file are one file, and outputs whose names differ in
+    case alone count as the same, as they are on some file systems. Devices and pipes, such as
+    ``/dev/null``, may be named twice.
+
+    Args:
+        outputs: files and folders to write, by option; None is left out.
+        inputs: files to read, by option or argument; None and a preset's name as ``CONFIG`` are
+            left out.
+
+    Raises:
+        BadInput: two outputs are the same or one lies in the other, or an output is an input.
+    """
+    given = {name: path for name, path in outputs.items() if path is not None}
+    written = {
+        name: target
+        for name, path in given.items()
+        if (target := _resolved(path)).is_file() or target.is_dir() or not target.exists()
+    }
+    for (first, target), (second, other) in combinations(written.items(), 2):
+        cases = [Path(str(path).casefold()) for path in (target, other)]
+        if _same_file(target, other) or cases[0] == cases[1]:
+            raise BadInput(
+                f"{given[second]}: {second}: must be another file than {first}, got the same"
+            )
+        for inner, outer in ((first, second), (second, first)):
+            if written[inner].is_relative_to(written[outer]):
+                raise BadInput(
+                    f"{given[inner]}: {inner}: must not lie in what {outer} writes, got a path in "
+                    f"{given[outer]}"
+                )
+    for source, path in inputs.items():
+        if path is None or (source == "CONFIG" and str(path) in preset_names()):
+            continue
+        for name, target in written.items():
+            if _same_file(target, _resolved(path)):
+                raise BadInput(
+                    f"{given[name]}: {name}: must not be a file that is read, got that of {source}"
+                )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -144,9 +206,8 @@ def _read_npy(stream: Any, dtype: np.dtype, ndim: tuple[int, ...], refuse: Any) 
             shape, _, found = np.lib.format.read_array_header_2_0(stream)
     except Exception as error:
         # numpy raises whatever its parser meets in a damaged header: ValueError, SyntaxError,
-        # tokenize errors and others.
-        reason = " ".join(str(error).split())[:120]
-        raise refuse("must be a .npy file", f"{size} bytes that are none ({reason})") from error
+        # tokenize errors and others, in words about its parser.
+        raise refuse("must be a .npy file", f"{size} bytes without its header") from error
     if found.hasobject:
         raise refuse(f"must have dtype {dtype}", "Python objects, which are never unpickled")
     if found != dtype:

@@ -16,7 +16,7 @@ from rtl_gen.top import ArrayTop, Register
 from rtl_gen.top.describe import describe_selector
 from rtl_gen.top.registers import registers_of
 
-__all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits", "largest_engines"]
+__all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits"]
 
 _AUTO_VALUE_WORDS = 2048
 _AUTO_INDEX_WORDS = 1024
@@ -46,16 +46,14 @@ class Derived(Design):
             ("block RAMs", needs.block_rams, device.block_rams),
         ):
             if available is not None and needed > available:
-                engines = largest_engines(self.config)
-                advice = (
-                    f"schedule.unroll.n of at most {engines} fits"
-                    if engines
-                    else "even schedule.unroll.n of 1 does not fit"
-                )
+                # What would fit is found by deriving other shapes.
+                from rtl_gen.fit import what_fits
+
+                field, value, advice = what_fits(self.config)
                 raise BadInput(
-                    f"{source}: schedule.unroll.n: must fit {device.name}, which has "
+                    f"{source}: {field}: must fit {device.name}, which has "
                     f"{available} {resource} where about {needed} are needed (estimate; {advice}), "
-                    f"got {self.shape.engines}"
+                    f"got {value}"
                 )
 
     def component(self) -> ArrayTop:
@@ -189,17 +187,6 @@ def fits(shape: ArrayShape, device: Device) -> bool:
     return (device.dsps is None or needs.dsps <= device.dsps) and (
         device.block_rams is None or needs.block_rams <= device.block_rams
     )
-
-
-def largest_engines(config: ArrayConfig) -> int:
-    """Largest ``unroll.n`` that divides ``tile.n`` and fits the device, 0 where none does."""
-    device = devices()[config.target.device]
-    tile_n = config.schedule.tile.n
-    for engines in range(config.schedule.unroll.n, 0, -1):
-        possible = tile_n % engines == 0 and tile_n // engines <= 4096
-        if possible and fits(derive_shape(config, engines), device):
-            return engines
-    return 0
 
 
 def _auto_group(engines: int, data_bits: int) -> int:

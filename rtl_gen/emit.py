@@ -74,7 +74,11 @@ def verilog(top: wiring.Component) -> str:
             Path(folder, f"{name}.il").write_text(text)
             names.append(f"{name}.il")
         subprocess.run(
-            [sys.executable, "-P", "-c", _WRITE, "out.v", *names], cwd=folder, check=True
+            [sys.executable, "-P", "-c", _WRITE, "out.v", *names],
+            cwd=folder,
+            check=True,
+            # A Ctrl-C in the terminal is for the parent, which ends this one without a word of it.
+            start_new_session=True,
         )
         text = Path(folder, "out.v").read_text()
     # Yosys names itself and the compiler it was built with; only versions are of interest.

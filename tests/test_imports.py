@@ -81,6 +81,51 @@ def test_the_rule_catches_what_it_should(package: str, source: str, names: set[s
     assert forbidden(package, source) == names
 
 
+def modules(source: str, package: tuple[str, ...]) -> set[str]:
+    """Full names of the modules that a file of a package imports, and of what it takes."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names.add(module)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def uses_benches(source: str, package: tuple[str, ...] = ("flows",)) -> bool:
+    return any(f"{name}.".startswith("flows.bench.") for name in modules(source, package))
+
+
+def test_benches_are_no_library():
+    """What the product needs lives in the product; `sparsefuse bench` alone calls the benches."""
+    users = {
+        path.as_posix()
+        for path in python_files()
+        if path.parts[0] != "tests"
+        and uses_benches((ROOT / path).read_text(encoding="utf-8"), path.parts[:-1])
+    }
+    assert {u for u in users if not u.startswith("flows/bench/")} == {"flows/commands/bench.py"}
+
+
+@pytest.mark.parametrize(
+    ("source", "package", "found"),
+    [
+        ("def f():\n    from flows.bench.demo import run", ("flows",), True),
+        ("from flows import bench", ("flows",), True),
+        ("import flows.bench.area as area", ("rtl_gen",), True),
+        ("from .bench import BENCHES", ("flows",), True),
+        ("from ..bench.bars import Bar", ("flows", "models"), True),
+        ("from . import bench", ("flows", "commands"), False),
+        ("import flows.benches", ("flows",), False),
+    ],
+)
+def test_a_use_of_a_bench_is_seen(source: str, package: tuple[str, ...], found: bool):
+    assert uses_benches(source, package) == found
+
+
 def test_every_python_file_is_in_a_known_package():
     strays = [str(path) for path in python_files() if path.parts[0] not in OURS]
     assert strays == []

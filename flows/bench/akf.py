@@ -11,7 +11,7 @@ formats* what the array's kernels would reach if each column of each tile had it
 table alone chooses, blocks being those of the selector's own plan.  The compiler compares near
 ties by exact cycles (`golden.planner.block_selector`), so its plans lie above that
 (``oracle_share_own``, ``oracle_share_taken``); they sit below 1 where bytes were worth a few
-cycles.  Energy is the proxy of `golden.selector.table`.
+cycles.  Energy, in the report alone, is the proxy of `golden.selector.table`.
 
 Approximate mode and mixed scales on real layers: `flows.bench.akf_real`.
 """
@@ -22,15 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from flows.arrays import akf_config, kernels_config
 from flows.bench import akf_real
-from flows.bench.akf_masks import MASKS, least_bytes, least_stored, mask_of, patchwork
+from flows.bench.akf_masks import least_bytes, least_stored
 from flows.bench.bars import Bar
-from flows.bench.kernels import kernels_config
-from flows.bench.sparsity import SPARSITIES, sparse_config
-from flows.bench.tensors import MODELS, load_calibrated, short_name
+from flows.bench.sparsity import SPARSITIES
+from flows.compress.masks import MASKS, mask_of, patchwork
 from flows.compress.prune import magnitude, wanda
 from flows.engines import run_matmul, table_of
 from flows.models.base import LayerData
+from flows.models.calibration import MODELS, load_calibrated, short_name
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput, CheckFailed
 from golden.numerics.quantise import quantise_weights
@@ -43,9 +44,14 @@ from golden.planner.compete import (
 from golden.planner.product import plan_matmul
 from golden.program.plan import Plan
 from golden.selector.table import EnergyWeights
-from rtl_gen.config import Derived, derive, parse
+from rtl_gen.config import Derived
 
-__all__ = ["MASKS", "akf_config", "compare", "energy_proxy", "mask_of", "run"]
+__all__ = ["HEADER", "compare", "energy_proxy", "run"]
+
+HEADER = (
+    *("weights", "sparsity", "dense", "block", "best single", "auto", "speed-up"),
+    *("gain", "oracle"),
+)
 
 Progress = Callable[[str, int, int], None]
 
@@ -54,15 +60,6 @@ _TOKENS = 64
 _SEED = 31
 _SINGLES = ("bitmap", "runlength", "block", "nm")
 _PRUNED = ((0.3, "wanda"), (0.5, "wanda"), (0.7, "magnitude"), (0.9, "magnitude"))
-
-
-def akf_config(engines: int = 64) -> Derived:
-    """The array of `bench sparsity` with every kernel, and gaps of six bits."""
-    document = sparse_config(
-        engines, kernels=("dense", "bitmap", "runlength", "nm", "block")
-    ).config.model_dump(mode="json")
-    document["schedule"]["formats"]["gap_bits"] = 6
-    return derive(parse({**document, "name": f"akf_{engines}"}, "bench akf"))
 
 
 def energy_proxy(plan: Plan, events: int) -> float:
@@ -270,11 +267,9 @@ def run(
     return {
         "title": f"{size} x {size} and real layers, M = {_TOKENS}, P = {engines}, V = 16 (cycle "
         f"model, exact; a small run on the RTL: {cycles} cycles, the same); {note}",
-        "header": (
-            *("weights", "sparsity", "dense", "block", "best single", "auto", "speed-up"),
-            *("gain", "oracle", "energy"),
-        ),
-        "rows": [_row(figure) for figure in everything] + akf_real.rows(near, scales),
+        "header": HEADER,
+        "rows": [_row(figure) for figure in everything],
+        "more": akf_real.tables(near, scales),
         "note": note,
         "seed": _SEED,
         "config": derived.config.model_dump(mode="json"),
@@ -298,5 +293,4 @@ def _row(figure: dict[str, Any]) -> tuple[str, ...]:
         f"{figure['speed_up']:.2f}",
         f"{figure['gain']:.3f}",
         f"{figure['oracle_share']:.1%}",
-        f"{figure['energy_share']:.2f}",
     )

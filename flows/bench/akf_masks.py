@@ -1,4 +1,4 @@
-"""Synthetic masks of `bench akf`, and the bytes that no exact format of them can go below.
+"""Bytes that no exact format of a synthetic mask (`flows.compress.masks`) can go below.
 
 A mixed mask is a patchwork of 8 x 8 patches, each of one of five structures.  `least_bytes`
 counts, beside a byte for each non-zero, the bits that tell a mask from all others of its
@@ -19,58 +19,15 @@ from math import lgamma, log, log2
 
 import numpy as np
 
-from flows.compress.prune import clustered_mask, random_mask
+from flows.compress.masks import MASKS
 from golden.errors import BadInput
 from golden.planner.column_prices import column_prices, variants_of
 from golden.shape import ArrayShape
 
-__all__ = ["MASKS", "least_bytes", "least_stored", "mask_of", "patchwork"]
+__all__ = ["least_bytes", "least_stored"]
 
-MASKS = ("random", "clustered", "block 8x8", "2:4", "banded", "mixed")
-_PATCHES = 8  # patches along each side of a mixed mask
 _CLUSTER = 16  # side of the blocks of clustered masks
 _ROUNDS = 40  # of proportional fitting
-
-
-def patchwork(
-    size: int, sparsity: float, rng: np.random.Generator
-) -> list[tuple[slice, slice, str, np.ndarray]]:
-    """Rows, columns, structure and mask of each patch of a mixed mask."""
-    side = size // _PATCHES
-    structures = [name for name in MASKS if name != "mixed"]
-    found = []
-    for row in range(0, _PATCHES * side, side):
-        for column in range(0, _PATCHES * side, side):
-            kind = structures[rng.integers(5)]
-            patch = mask_of(kind, side, sparsity, rng)
-            found.append((slice(row, row + side), slice(column, column + side), kind, patch))
-    return found
-
-
-def mask_of(kind: str, size: int, sparsity: float, rng: np.random.Generator) -> np.ndarray:
-    """Keep mask (size, size) of one structure; its density is that asked for, on average."""
-    if kind == "mixed":
-        mask = np.zeros((size, size), bool)
-        for rows, columns, _, patch in patchwork(size, sparsity, rng):
-            mask[rows, columns] = patch
-        return mask
-    density = 1 - sparsity
-    seed = int(rng.integers(1 << 31))
-    if kind == "random":
-        return random_mask((size, size), sparsity, seed)
-    if kind == "clustered":
-        return clustered_mask((size, size), sparsity, seed)
-    if kind == "block 8x8":
-        tiles = random_mask((size // 8, size // 8), sparsity, seed)
-        return tiles.repeat(8, axis=0).repeat(8, axis=1)
-    if kind == "2:4":
-        order = rng.random((size // 4, 4, size)).argsort(axis=1).argsort(axis=1)
-        # Two of four places, thinned out where fewer are wanted.
-        return (order < 2).reshape(size, size) & (rng.random((size, size)) < 2 * density)
-    if kind == "banded":
-        row, column = np.indices((size, size))
-        return (row - column) % size < round(density * size)
-    raise BadInput(f"mask: must be one of {', '.join(MASKS)}, got {kind!r}")
 
 
 def _choices(size: int, chosen: int) -> float:

@@ -1,6 +1,6 @@
 """Real layers with an output error: approximate mode and mixed scales, judged on unseen tokens.
 
-Each layer has three sets of tokens from different inputs (`flows.bench.akf_tokens`): *fit* and
+Each layer has three sets of tokens from different inputs (`flows.models.calibration`): *fit* and
 *hold*, which calibration sees, and *judge*, which it does not.  Activations are divided by the
 layer's divisors (`flows.compress.equalise`) and quantised per token, or taken as int8 (their
 dequantised values are then the float layer's input, and there are no divisors).  The reference is
@@ -23,15 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from flows.bench.akf_tokens import Tokens, load_tokens
 from flows.bench.bars import Bar
-from flows.bench.tensors import short_name
 from flows.compress.approximate import approximate
 from flows.compress.equalise import equalised_layer
 from flows.compress.layer import Layer, layer_of, sample_of
 from flows.compress.prune import wanda
 from flows.engines import table_of
 from flows.models.base import F32
+from flows.models.calibration import Tokens, load_tokens, short_name
 from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
 from golden.numerics.quantise import quantise_activations
@@ -42,13 +41,15 @@ from rtl_gen.config import Derived
 __all__ = [
     "BUDGET",
     "BYTE_LIMITS",
+    "NEAR_HEADER",
+    "SCALE_HEADER",
     "SCOPES",
     "approximate_layer",
     "bars",
     "measure",
     "note",
-    "rows",
     "scale_layer",
+    "tables",
 ]
 
 Progress = Callable[[str, int, int], None]
@@ -56,6 +57,13 @@ Progress = Callable[[str, int, int], None]
 BUDGET = 0.018
 BYTE_LIMITS = (1.0, 1.01, 1.05)
 SCOPES: tuple[Scope, ...] = ("shared", "column")
+
+NEAR_HEADER = (
+    *("layer", "pruned", "activations", "error", "other text"),
+    *("exact cycles", "cycles", "gain"),
+)
+SCALE_HEADER = ("layer", "pruned", "ratios", *(f"bytes x {limit:g}" for limit in BYTE_LIMITS))
+
 _MARGIN = 0.95  # of the budget, for tokens that calibration has not seen
 _TOKENS = 64  # of the judge set, for cycles
 _SCALE_COLUMNS = 64  # of a layer, for mixed scales
@@ -236,26 +244,43 @@ def note(near: Sequence[dict[str, Any]]) -> str:
     return "approximate: " + ", ".join(parts)
 
 
-def rows(near: Sequence[dict[str, Any]], scales: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Lines of the bench's table, ten fields each."""
-    return [
-        (
-            f"{f['what']}, approximate, {f['activations']} activations, error {f['error']:.2%}",
-            f"{f['sparsity']:.0%}",
-            *("", "", f"exact {f['cycles_exact']:,}"),
-            f"{f['cycles']:,}",
-            *("", f"{f['gain']:.3f}" if f["counts"] else "over budget"),
-            *("", "" if f["error_other_text"] is None else f"other {f['error_other_text']:.2%}"),
-        )
-        for f in near
-    ] + [
-        (
-            f"{f['what']}, mixed-scale error ratio",
-            f"{f['sparsity']:.0%}",
-            *("", "", f"{per}, bytes x {limit:g}", f"{f[f'{per} {limit:g}']:.3f}"),
-            *("", "", "", ""),
-        )
-        for f in scales
-        for per in SCOPES
-        for limit in BYTE_LIMITS
+def tables(
+    near: Sequence[dict[str, Any]], scales: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Title, header and rows of a table of each kind of figures that there are."""
+    found = [
+        {
+            "title": f"Approximate mode at {BUDGET:.1%} output error, on unseen tokens",
+            "header": NEAR_HEADER,
+            "rows": [_near_row(f) for f in near],
+        },
+        {
+            "title": "Mixed scales: output error over that of one scale, by bytes",
+            "header": SCALE_HEADER,
+            "rows": [_scale_row(f, per) for f in scales for per in SCOPES],
+        },
     ]
+    return [table for table in found if table["rows"]]
+
+
+def _near_row(figure: dict[str, Any]) -> tuple[str, ...]:
+    other = figure["error_other_text"]
+    return (
+        figure["what"],
+        f"{figure['sparsity']:.0%}",
+        figure["activations"],
+        f"{figure['error']:.2%}",
+        "-" if other is None else f"{other:.2%}",
+        f"{figure['cycles_exact']:,}",
+        f"{figure['cycles']:,}",
+        f"{figure['gain']:.3f}" if figure["counts"] else "over budget",
+    )
+
+
+def _scale_row(figure: dict[str, Any], per: Scope) -> tuple[str, ...]:
+    return (
+        figure["what"],
+        f"{figure['sparsity']:.0%}",
+        per,
+        *(f"{figure[f'{per} {limit:g}']:.3f}" for limit in BYTE_LIMITS),
+    )

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flows.bench.bars import Bar
 from flows.build import cache_folder
@@ -10,7 +11,9 @@ from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from rtl_gen.config import derive, parse
 
-__all__ = ["run"]
+__all__ = ["HEADER", "run"]
+
+HEADER = ("array", "target", "LUT/MAC", "FF/MAC", "DSP/MAC", "LUT", "FF", "BRAM")
 
 # name, kernels, device, target
 _CASES = (
@@ -61,20 +64,21 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
     ]
     return {
         "title": "Array of 8 engines x 16 lanes (measured, " + figures[0]["tool"] + ")",
-        "header": ("array", "target", "LUT/MAC", "FF/MAC", "DSP/MAC", "LUT", "FF", "BRAM"),
-        "rows": [
-            (
-                f["name"],
-                f["target"],
-                f"{f['lut_per_mac']:.1f}",
-                f"{f['ff_per_mac']:.1f}",
-                f["dsp_per_mac"],
-                f["lut"],
-                f["ff"],
-                f["bram"],
-            )
-            for f in figures
-        ],
+        "header": HEADER,
+        "rows": [_row(f) for f in figures],
         "figures": figures,
         "bars": [bar.report() for bar in bars],
     }
+
+
+def _row(figure: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        figure["name"],
+        figure["target"],
+        f"{figure['lut_per_mac']:.1f}",
+        f"{figure['ff_per_mac']:.1f}",
+        figure["dsp_per_mac"],
+        figure["lut"],
+        figure["ff"],
+        figure["bram"],
+    )

@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from flows.arrays import sparse_config
 from flows.bench.bars import Bar
-from flows.bench.sparsity import sparse_config
-from flows.bench.tensors import MODELS, load_calibrated, pruned_operands, short_name
-from flows.compress.prune import random_mask
+from flows.compress.prune import pruned_operands, random_mask
+from flows.models.calibration import MODELS, load_calibrated, short_name
 from golden.errors import BadInput
 from golden.formats import STORED
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 
-__all__ = ["GAP_BITS", "SPARSITIES", "bounds", "run", "stored_bits"]
+__all__ = ["GAP_BITS", "HEADER", "SPARSITIES", "bounds", "run", "stored_bits"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -39,6 +39,12 @@ _REAL_SPARSITIES = (0.3, 0.5, 0.8)
 _SIZE = 1024
 _SEED = 20
 _BAR = 1.2
+_KERNELS = tuple(kernel for kernel in STORED if kernel != "runlength")
+
+HEADER = (
+    *("weights", *_KERNELS, "runlength (gap bits)"),
+    *("entropy bound", "best over it", "best over bytes"),
+)
 _UNIFORM = float(np.log2(254))
 
 
@@ -137,15 +143,11 @@ def run(progress: Progress, size: int = _SIZE, models: Sequence[str] = MODELS) -
                 _figure(shape, f"{short_name(model)} {name} {sparsity:.0%}", weights, None)
             )
     bars = [Bar(f["what"], f["over_entropy_bound"], _BAR, at_most=True) for f in figures]
-    kernels = [kernel for kernel in STORED if kernel != "runlength"]
     return {
         "title": f"Stored bits per position, P = {shape.engines}, random masks {size} x {size} "
         "(computed: the plan's words, headers and padding included)",
-        "header": (
-            *("weights", *kernels, "runlength (gap bits)", "best"),
-            *("entropy bound", "ratio", "byte bound", "ratio"),
-        ),
-        "rows": [_row(f, kernels) for f in figures],
+        "header": HEADER,
+        "rows": [_row(f) for f in figures],
         "seed": _SEED,
         "shape": asdict(shape),
         "figures": figures,
@@ -153,15 +155,13 @@ def run(progress: Progress, size: int = _SIZE, models: Sequence[str] = MODELS) -
     }
 
 
-def _row(figure: dict[str, Any], kernels: list[str]) -> tuple[str, ...]:
+def _row(figure: dict[str, Any]) -> tuple[str, ...]:
     stored, gap = figure["stored_bits"], figure["best_gap_bits"]
     return (
         figure["what"],
-        *(f"{stored[k]:.2f}" if k in stored else "-" for k in kernels),
+        *(f"{stored[k]:.2f}" if k in stored else "-" for k in _KERNELS),
         f"{stored[f'runlength/{gap}']:.2f} ({gap})",
-        figure["best"],
         f"{figure['entropy_bound']:.2f}",
         f"{figure['over_entropy_bound']:.3f}",
-        f"{figure['byte_bound']:.2f}",
         f"{figure['over_byte_bound']:.3f}",
     )

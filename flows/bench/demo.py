@@ -1,38 +1,26 @@
 """The main job on real input: a pruned layer of MiniLM on generated hardware."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from flows.bench.bars import Bar
 from flows.build import cache_folder
-from flows.compress.prune import wanda
+from flows.compress.prune import pruned_operands
 from flows.engines import Product, run_matmul
 from flows.files import write_json
 from flows.generate import generate
+from flows.models.calibration import SENTENCES
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
 from flows.synth import read_manifest, synthesise
 from golden.errors import CheckFailed
-from golden.numerics.quantise import quantise_activations, quantise_weights
+from golden.numerics.quantise import quantise_weights
 from golden.operators.matmul import matmul
 from rtl_gen.config import derive, load
 
-__all__ = ["SENTENCES", "prepare_layer", "run"]
-
-SENTENCES = (
-    "A multiplier that waits for a zero does no useful work.",
-    "The river had frozen overnight, and the ferry stayed on the far bank.",
-    "Weights that are pruned away need neither storage nor time.",
-    "She tuned the old radio until the weather report came through the noise.",
-    "An event is a single non-zero scalar, broadcast against a vector.",
-    "Our train leaves at seven, so we should have breakfast before six.",
-    "The committee postponed its decision until the new figures are published.",
-    "Engines take their work from queues and slip against each other.",
-    "He planted two rows of beans along the southern wall of the garden.",
-    "After the drain has fetched a column, the next one may already be closed.",
-)
-"""Sentences whose activations the layer is run on."""
+__all__ = ["prepare_layer", "run"]
 
 PRESET = "mid"
 SPARSITY = 0.5
@@ -55,11 +43,8 @@ def prepare_layer(
         Activations int8 (tokens, 384), dense weights and pruned weights int8 (384, 1536).
     """
     layer = model.activations(list(sentences), _LAYER)
-    x, w = layer.activations, layer.weight
-    keep = wanda(w, x, sparsity)
-    activations, _ = quantise_activations(x[:tokens], per="token")
-    dense, _ = quantise_weights(w)
-    pruned, _ = quantise_weights(np.where(keep, w, 0))
+    activations, pruned = pruned_operands(layer, sparsity, tokens)
+    dense, _ = quantise_weights(layer.weight)
     return activations, dense, pruned
 
 
@@ -127,30 +112,6 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         "verilog": str(design / "sparsefuse.v"),
     }
     path = folder / "report.json"
-    kib = 1024
-    rows: list[tuple[str, object]] = [
-        ("layer", f"{report['model']} {report['layer']}"),
-        ("product", f"({TOKENS}, {pruned.shape[0]}) @ ({pruned.shape[0]}, {pruned.shape[1]})"),
-        ("array", f"{derived.name}: {derived.shape.engines} engines x {derived.shape.lanes} lanes"),
-        ("weights that are zero", f"{report['sparsity']:.1%}"),
-        ("RTL equals golden model", "bit for bit, 3 runs"),
-        ("cycles, sparse", f"{sparse['cycles']:,}"),
-        ("cycles, same hardware run dense", f"{run_dense['cycles']:,}"),
-        ("speed-up", f"{speed_up:.2f}x"),
-        ("utilisation, sparse", f"{sparse['utilisation']:.1%}"),
-        ("utilisation, unpruned run dense", f"{unpruned['utilisation']:.1%}"),
-        ("  the same, slots of zeros counted", f"{slots:.1%}"),
-        ("weight bytes, dense", f"{pruned.size / kib:.0f} KiB"),
-        ("weight bytes, compressed", f"{sparse['weight_bytes'] / kib:.0f} KiB"),
-        ("simulated cycles per second", f"{sparse['simulated_cycles_per_second']:,.0f}"),
-        ("DSP (DSP48E2)", f"{area['dsp']}  ({area['dsp_per_mac']} per MAC)"),
-        ("LUT", f"{area['lut']}  ({area['lut_per_mac']:.1f} per MAC)"),
-        ("FF", f"{area['ff']}  ({area['ff_per_mac']:.1f} per MAC)"),
-        ("BRAM (36 Kb)", area["bram"]),
-        ("area measured by", area["tool"]),
-        ("Verilog", report["verilog"]),
-        ("report", path),
-    ]
     bars = [
         Bar("utilisation, sparse", sparse["utilisation"], 0.90),
         Bar("utilisation, unpruned layer run dense", unpruned["utilisation"], 0.97),
@@ -163,5 +124,35 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         **report,
         "title": "A real layer on generated hardware (measured: Verilator, Yosys)",
         "header": ("", ""),
-        "rows": rows,
+        "rows": _rows(report),
+        "paths": {"Verilog": report["verilog"], "report": str(path)},
     }
+
+
+def _rows(report: dict[str, Any]) -> list[tuple[str, object]]:
+    """Lines of the table, all of them figures of the report."""
+    sparse, run_dense, unpruned = report["runs"].values()
+    area, shape = report["area"], (report["depth"], report["outputs"])
+    unroll = report["config"]["schedule"]["unroll"]
+    size, kib = shape[0] * shape[1], 1024
+    return [
+        ("layer", f"{report['model']} {report['layer']}"),
+        ("product", f"({report['rows']}, {shape[0]}) @ {shape}"),
+        ("array", f"{report['config']['name']}: {unroll['n']} engines x {unroll['m']} lanes"),
+        ("weights that are zero", f"{report['sparsity']:.1%}"),
+        ("RTL equals golden model", "bit for bit, 3 runs"),
+        ("cycles, sparse", f"{sparse['cycles']:,}"),
+        ("cycles, same hardware run dense", f"{run_dense['cycles']:,}"),
+        ("speed-up", f"{report['speed_up_over_dense_run']:.2f}x"),
+        ("utilisation, sparse", f"{sparse['utilisation']:.1%}"),
+        ("utilisation, unpruned run dense", f"{unpruned['utilisation']:.1%}"),
+        ("  the same, slots of zeros counted", f"{report['utilisation_dense_run']:.1%}"),
+        ("weight bytes, dense", f"{size / kib:.0f} KiB"),
+        ("weight bytes, compressed", f"{sparse['weight_bytes'] / kib:.0f} KiB"),
+        ("simulated cycles per second", f"{sparse['simulated_cycles_per_second']:,.0f}"),
+        ("DSP (DSP48E2)", f"{area['dsp']}  ({area['dsp_per_mac']} per MAC)"),
+        ("LUT", f"{area['lut']}  ({area['lut_per_mac']:.1f} per MAC)"),
+        ("FF", f"{area['ff']}  ({area['ff_per_mac']:.1f} per MAC)"),
+        ("BRAM (36 Kb)", area["bram"]),
+        ("area measured by", area["tool"]),
+    ]

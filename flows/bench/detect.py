@@ -17,7 +17,12 @@ from golden.operators.detection import WIDTHS, DetectionCount, array_cycles, det
 from rtl_gen.detect import DetectorUnit
 from rtl_gen.emit import verilog
 
-__all__ = ["attention", "relu", "run", "uniform"]
+__all__ = ["HEADER", "attention", "relu", "run", "uniform"]
+
+HEADER = (
+    *("operand", "non-zero", "units", "W", "cycles"),
+    *("events/cycle", "% of limit", "limited by"),
+)
 
 _SEED = 31
 _DENSITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -233,16 +238,7 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
     return {
         "title": f"Event detection (cycle model, exact; RTL at W = {_SCALE_WIDTH}: {rtl_cycles} "
         f"cycles, the same); LUT per unit on {_TARGET} (measured, {areas[0]['tool']}): {luts}",
-        "header": (
-            "operand",
-            "non-zero",
-            "units",
-            "W",
-            "cycles",
-            "events/cycle",
-            "% of limit",
-            "limited by",
-        ),
+        "header": HEADER,
         "rows": _rows(figures + scaling),
         "seed": _SEED,
         "figures": figures,

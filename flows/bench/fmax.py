@@ -17,7 +17,12 @@ from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from rtl_gen.config import Derived, derive, load, parse
 
-__all__ = ["CASES", "SEEDS", "place", "run"]
+__all__ = ["CASES", "HEADER", "SEEDS", "place", "run"]
+
+HEADER = (
+    *("array", "device", "MACs", "LUT", "FF", "DSP"),
+    *("seeds", "worst MHz", "best MHz", "bar"),
+)
 
 Progress = Callable[[str, int, int], None]
 
@@ -105,25 +110,23 @@ def run(progress: Progress, cases: Sequence[tuple] = CASES) -> dict:
     tools = ", ".join(sorted({f["pnr_tool"] for f in figures}))
     return {
         "title": f"Clock after place and route (measured, {figures[0]['tool']}, {tools})",
-        "header": (
-            *("array", "device", "MACs", "LUT", "FF", "DSP"),
-            *("seeds", "worst MHz", "best MHz", "bar"),
-        ),
-        "rows": [
-            (
-                f["name"],
-                f"{f['target']} {f['device']}",
-                f["macs"],
-                f["lut"],
-                f["ff"],
-                f["dsp"],
-                len(f["seeds"]),
-                f"{min(f['fmax_mhz']):.1f}",
-                f"{max(f['fmax_mhz']):.1f}",
-                f"{f['clock_mhz']:g}",
-            )
-            for f in figures
-        ],
+        "header": HEADER,
+        "rows": [_row(f) for f in figures],
         "figures": figures,
         "bars": [bar.report() for bar in bars],
     }
+
+
+def _row(figure: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        figure["name"],
+        f"{figure['target']} {figure['device']}",
+        figure["macs"],
+        figure["lut"],
+        figure["ff"],
+        figure["dsp"],
+        len(figure["seeds"]),
+        f"{min(figure['fmax_mhz']):.1f}",
+        f"{max(figure['fmax_mhz']):.1f}",
+        f"{figure['clock_mhz']:g}",
+    )

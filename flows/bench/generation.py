@@ -4,12 +4,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flows.bench.bars import Bar
 from flows.generate import generate
 from rtl_gen.config import derive, parse
 
-__all__ = ["run"]
+__all__ = ["HEADER", "run"]
+
+HEADER = ("MACs", "seconds", "modules", "bytes")
 
 
 def _config(engines: int) -> dict:
@@ -61,8 +64,17 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
     ]
     return {
         "title": "Generation (measured)",
-        "header": ("MACs", "seconds", "modules", "bytes"),
-        "rows": [tuple(figure.values()) for figure in figures],
+        "header": HEADER,
+        "rows": [_row(f) for f in figures],
         "figures": figures,
         "bars": [bar.report() for bar in bars],
     }
+
+
+def _row(figure: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{figure['macs']:,}",
+        f"{figure['seconds']:.3f}",
+        str(figure["modules"]),
+        f"{figure['bytes']:,}",
+    )

@@ -1,6 +1,7 @@
 """How fast the C++ harness simulates a 128-multiplier array."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from flows.compress.prune import random_mask
 from flows.engines import run_matmul
 from rtl_gen.config import derive, load
 
-__all__ = ["run"]
+__all__ = ["HEADER", "run"]
+
+HEADER = ("kernel", "cycles", "cycles per second")
 
 _SEED = 7
 
@@ -29,12 +32,14 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
     macs = derived.shape.multipliers
     return {
         "title": f"Harness speed, {macs} multipliers ({figures[0]['cycles_source']})",
-        "header": ("kernel", "cycles", "cycles per second"),
-        "rows": [
-            (figure["kernel"], f"{figure['cycles']:,}", f"{speed:,.0f}")
-            for figure, speed in zip(figures, speeds, strict=True)
-        ],
+        "header": HEADER,
+        "rows": [_row(figure) for figure in figures],
         "seed": _SEED,
         "figures": figures,
         "bars": [Bar("cycles per second", min(speeds), 100_000).report()],
     }
+
+
+def _row(figure: dict[str, Any]) -> tuple[str, ...]:
+    speed = figure["simulated_cycles_per_second"]
+    return figure["kernel"], f"{figure['cycles']:,}", f"{speed:,.0f}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from golden.planner.product import plan_matmul
 from rtl_gen.config import derive, load
 from sim.verilator import ArrayDevice
 
-__all__ = ["matrices", "poisson", "run"]
+__all__ = ["HEADER", "matrices", "poisson", "run"]
+
+HEADER = ("matrix", "density", "degree", "residual", "float", "cycles", "over dense")
 
 _SEED = 11
 _ROUNDS = 12
@@ -75,19 +78,8 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
     slower = max(f["residual"] / f["residual_float"] for f in figures)
     return {
         "title": f"Smoothing of A x = b, {_ROUNDS} rounds, one vector (measured on the RTL)",
-        "header": ("matrix", "density", "degree", "residual", "float", "cycles", "over dense"),
-        "rows": [
-            (
-                f["matrix"],
-                f"{f['density']:.2%}",
-                str(f["degree"]),
-                f"{f['residual']:.2e}",
-                f"{f['residual_float']:.2e}",
-                f"{f['cycles']:,}",
-                f"{f['speedup']:.1f}",
-            )
-            for f in figures
-        ],
+        "header": HEADER,
+        "rows": [_row(f) for f in figures],
         "seed": _SEED,
         "figures": figures,
         "bars": [
@@ -101,6 +93,18 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
             Bar("largest residual over float's", slower, 2.0, at_most=True).report(),
         ],
     }
+
+
+def _row(figure: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        figure["matrix"],
+        f"{figure['density']:.2%}",
+        str(figure["degree"]),
+        f"{figure['residual']:.2e}",
+        f"{figure['residual_float']:.2e}",
+        f"{figure['cycles']:,}",
+        f"{figure['speedup']:.1f}",
+    )
 
 
 def _counted(device: ArrayDevice, counts: dict[str, int]) -> Product:

@@ -16,19 +16,18 @@ Rows are dropped by `plan_matmul(..., drop_activation_rows=True)`, for each tile
 itself; the host finds them, which is not counted.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from flows.arrays import sparse_config
 from flows.bench.bars import Bar
-from flows.bench.demo import SENTENCES
-from flows.bench.sparsity import sparse_config
 from flows.compress.prune import random_mask, wanda
 from flows.engines import run_matmul
-from flows.models.base import softmax
+from flows.models.attention import attention_operands
+from flows.models.calibration import SENTENCES
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
 from golden.cycles.count import count_cycles
@@ -37,7 +36,12 @@ from golden.numerics.quantise import quantise_activations, quantise_weights
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 
-__all__ = ["Case", "attention_operands", "measure", "run", "synthetic_cases"]
+__all__ = ["HEADER", "Case", "measure", "run", "synthetic_cases"]
+
+HEADER = (
+    *("case", "shape", "vector zeros", "event zeros", "cycles dense"),
+    *("without", "with run-time zeros", "speed-up", "extra", "limit"),
+)
 
 Progress = Callable[[str, int, int], None]
 
@@ -155,26 +159,6 @@ def synthetic_cases(lanes: int = 16, size: int = _SIZE) -> list[Case]:
     return cases
 
 
-def attention_operands(model: MiniLM, text: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax probabilities and values of every head of one layer, INT8, 1.0 at 127.
-
-    Returns:
-        int8 (heads, tokens, tokens) and int8 (heads, tokens, d / heads).
-    """
-    prefix = f"encoder.layer.{layer}.attention.self."
-    data = model.calibrate([text], [prefix + part for part in ("query", "key", "value")])
-    query, key, value = (
-        (layer.activations @ layer.weight + layer.bias)
-        .reshape(len(layer.activations), model.heads, -1)
-        .transpose(1, 0, 2)
-        for layer in data.values()
-    )
-    scores = query @ key.transpose(0, 2, 1) / np.float32(math.sqrt(query.shape[2]))
-    probabilities = np.round(127 * softmax(scores)).astype(np.int8)
-    values = np.stack([quantise_activations(head, per="tensor")[0] for head in value])
-    return probabilities, values
-
-
 def _real_cases(model: MiniLM, lanes: int) -> list[Case]:
     """Attention probabilities, and what enters the second FFN matrix (after GELU)."""
     probabilities, values = attention_operands(model, " ".join(SENTENCES), _LAYER)
@@ -265,10 +249,7 @@ def run(progress: Progress, size: int = _SIZE, models: Sequence[str] = (_MODEL,)
     return {
         "title": f"Run-time zeros, P = 64, V = 16 (cycle model, exact; raw on the RTL, P = 4: "
         f"{rtl_cycles} cycles, the same)",
-        "header": (
-            *("case", "shape", "vector zeros", "event zeros", "cycles dense"),
-            *("without", "with run-time zeros", "speed-up", "extra", "limit"),
-        ),
+        "header": HEADER,
         "rows": [_row(f) for f in figures],
         "seed": _SEED,
         "config": derived.config.model_dump(mode="json"),

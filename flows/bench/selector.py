@@ -23,6 +23,7 @@ from sim.verilator.fuse_unit import FuseUnitModel, Played
 
 __all__ = [
     "CANDIDATES",
+    "HEADER",
     "added_cycles",
     "bench_config",
     "compare",
@@ -30,6 +31,11 @@ __all__ = [
     "run",
     "scrambled",
 ]
+
+HEADER = (
+    *("array", "candidates", "read per cycle", "array LUT", "selector LUT"),
+    *("fusion LUT", "share", "DSP", "LUT as memory"),
+)
 
 _SEED = 53
 _BLOCKS = 10_000
@@ -274,17 +280,7 @@ def _report(
     return {
         "title": f"Selector and fusion beside 16 engines x 16 lanes (measured, {shares[0]['tool']})"
         f"; ECP5: {speed}; cycles added: {added}",
-        "header": (
-            "array",
-            "candidates",
-            "read per cycle",
-            "array LUT",
-            "selector LUT",
-            "fusion LUT",
-            "share",
-            "DSP",
-            "LUT as memory",
-        ),
+        "header": HEADER,
         "rows": rows,
         "seed": _SEED,
         "figures": shares,

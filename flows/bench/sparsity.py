@@ -7,18 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from flows.arrays import sparse_config
 from flows.bench.bars import Bar
 from flows.build import cache_folder
-from flows.compress.prune import clustered_mask, random_mask
+from flows.compress.masks import masked_weights
 from flows.engines import run_matmul
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
 from golden.planner.product import plan_matmul
-from rtl_gen.config import Derived, derive, parse
+from rtl_gen.config import Derived
 
-__all__ = ["SPARSITIES", "masked_weights", "run", "sparse_config"]
+__all__ = ["HEADER", "SPARSITIES", "run"]
+
+HEADER = (
+    *("mask", "sparsity", "cycles", "speed-up", "per LUT", "per DSP"),
+    *("limit", "% of limit", "bar"),
+)
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _BARS = {
@@ -31,38 +37,7 @@ _SEED = 20
 _AREA_ENGINES = 8
 _TARGET = "xcup"
 _DENSE = ("dense",)
-_MASKS = {"random": random_mask, "clustered": clustered_mask}
-
-
-def sparse_config(
-    engines: int, tile_k: int = 512, kernels: Sequence[str] = ("dense", "bitmap")
-) -> Derived:
-    """The configuration of the table: V = 16 and ports that do not bind."""
-    return derive(
-        parse(
-            {
-                "name": f"sparsity_{engines}",
-                "target": {"device": "xczu9eg", "clock_mhz": 250},
-                "schedule": {
-                    "unroll": {"m": 16, "n": engines, "k": 1},
-                    "tile": {"m": 16, "n": 32 * engines, "k": tile_k},
-                    "kernels": list(kernels),
-                    "group": 4,
-                    "buffers": {"activation_tiles": 4, "index_words": 512, "value_words": 1024},
-                },
-                "interface": {"top": "array", "data_bits": 512},
-            },
-            "bench sparsity",
-        )
-    )
-
-
-def masked_weights(mask: str, sparsity: float, size: int) -> np.ndarray:
-    """Int8 (size, size) without zeros but those of the mask, ``random`` or ``clustered``."""
-    rng = np.random.default_rng(_SEED)
-    values = rng.integers(1, 128, (size, size)) * rng.choice((-1, 1), (size, size))
-    keep = _MASKS[mask]((size, size), sparsity, _SEED)
-    return np.where(keep, values, 0).astype(np.int8)
+_MASKS = ("random", "clustered")
 
 
 def _share(derived: Derived, weights: np.ndarray, kernel: str) -> tuple[int, float]:
@@ -148,24 +123,8 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         "title": f"{_SIZE} x {_SIZE}, M = {_ROWS}, P = 64, V = 16 (cycle model, exact; "
         f"RTL at P = 16: {rtl.cycles} cycles, the same); per LUT and DSP against dense-only "
         f"hardware (estimated from P = {_AREA_ENGINES} on {_TARGET}, {areas['sparse']['tool']})",
-        "header": (
-            *("mask", "sparsity", "cycles", "speed-up", "per LUT", "per DSP"),
-            *("limit", "% of limit", "bar"),
-        ),
-        "rows": [
-            (
-                f["mask"],
-                f"{f['sparsity']:.0%}",
-                f"{f['cycles']:,}",
-                f"{f['speed_up']:.2f}",
-                f"{f['speed_up_per_lut']:.2f}",
-                f"{f['speed_up_per_dsp']:.2f}",
-                f"{f['limit']:.2f}",
-                f"{f['share_of_limit']:.1%}",
-                f"{f['bar']:.0%}",
-            )
-            for f in figures
-        ],
+        "header": HEADER,
+        "rows": [_row(f) for f in figures],
         "seed": _SEED,
         "config": derived.config.model_dump(mode="json"),
         "config_hash": derived.config_hash,
@@ -175,3 +134,17 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         "rtl": {"cycles": rtl.cycles, "source": rtl.source},
         "bars": [bar.report() for bar in bars],
     }
+
+
+def _row(figure: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        figure["mask"],
+        f"{figure['sparsity']:.0%}",
+        f"{figure['cycles']:,}",
+        f"{figure['speed_up']:.2f}",
+        f"{figure['speed_up_per_lut']:.2f}",
+        f"{figure['speed_up_per_dsp']:.2f}",
+        f"{figure['limit']:.2f}",
+        f"{figure['share_of_limit']:.1%}",
+        f"{figure['bar']:.0%}",
+    )

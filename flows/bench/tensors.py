@@ -11,70 +11,26 @@ from typing import Any
 
 import numpy as np
 
+from flows.arrays import sparse_config
 from flows.bench.bars import Bar
-from flows.bench.demo import SENTENCES
-from flows.bench.sparsity import sparse_config
-from flows.compress.prune import wanda
-from flows.models.base import LayerData, LinearModel
-from flows.models.fetch import fetch, load_model
+from flows.compress.prune import pruned_operands
+from flows.models.calibration import MODELS, load_calibrated, short_name
 from golden.cycles.count import count_cycles
-from golden.numerics.quantise import quantise_activations, quantise_weights
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 
-__all__ = [
-    "MODELS",
-    "SPARSITIES",
-    "load_calibrated",
-    "measure",
-    "pruned_operands",
-    "run",
-    "short_name",
-]
+__all__ = ["HEADER", "SPARSITIES", "measure", "run"]
+
+HEADER = (
+    *("layer", "shape", "zeros", "cycles", "% of limit"),
+    *("bits / position", "kernel"),
+)
 
 Progress = Callable[[str, int, int], None]
 
-MODELS = ("MiniLM-L6-v2", "SmolLM2-135M-Instruct", "ViT-S14-saliency")
 SPARSITIES = (0.3, 0.5)
 TOKENS = 64
 _BAR = 0.96
-
-
-def _inputs(model: LinearModel) -> Sequence[Any]:
-    """Real calibration inputs: photos for a model that has a photo's size, else sentences."""
-    side = getattr(model, "side", None)
-    if side is None:
-        return SENTENCES
-    # Only a vision model needs what reads photos.
-    from flows.models.photos import load_photos
-
-    return list(load_photos(side).values())
-
-
-def load_calibrated(
-    name: str, progress: Progress, layers: Sequence[int] | None = None
-) -> dict[str, LayerData]:
-    """Fetch a model; the linear layers of `layers` with what enters them on real inputs.
-
-    By default the first, the middle and the last layer are taken.
-    """
-    fetch(name, progress=lambda done, total: progress(f"fetch {name}", done, total))
-    progress(f"calibrate {name}", 0, 1)
-    model: LinearModel = load_model(name)
-    kinds = len(model.linear_names) // model.layers
-    chosen = layers or sorted({0, model.layers // 2, model.layers - 1})
-    names = [n for i in chosen for n in model.linear_names[i * kinds : (i + 1) * kinds]]
-    return model.calibrate(_inputs(model), names)
-
-
-def pruned_operands(
-    layer: LayerData, sparsity: float, tokens: int = TOKENS
-) -> tuple[np.ndarray, np.ndarray]:
-    """INT8 activations (tokens, K) and Wanda-pruned INT8 weights (K, N) of one layer."""
-    keep = wanda(layer.weight, layer.activations, sparsity)
-    activations, _ = quantise_activations(layer.activations[:tokens], per="token")
-    weights, _ = quantise_weights(np.where(keep, layer.weight, 0))
-    return activations, weights
 
 
 def measure(shape: ArrayShape, activations: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
@@ -122,14 +78,11 @@ def run(
             figures += mine
             rows += [_row(f) for f in mine]
             short = short_name(model)
-            rows.append((short, f"mean, {pruned:.0%}", "", "", "", f"{mean:.1%}", "", ""))
-            rows.append((short, f"minimum, {pruned:.0%}", "", "", "", f"{least:.1%}", "", ""))
+            rows.append((f"{short} mean, {pruned:.0%} pruned", "", "", "", f"{mean:.1%}", "", ""))
+            rows.append((f"{short} least, {pruned:.0%} pruned", "", "", "", f"{least:.1%}", "", ""))
     return {
         "title": f"Real tensors, Wanda, M = {TOKENS}, P = 64, V = 16 (cycle model, exact)",
-        "header": (
-            *("model", "layer", "shape", "zeros", "cycles", "% of limit"),
-            *("bits / position", "kernel"),
-        ),
+        "header": HEADER,
         "rows": rows,
         "seed": None,
         "config": derived.config.model_dump(mode="json"),
@@ -140,15 +93,9 @@ def run(
     }
 
 
-def short_name(model: str) -> str:
-    """A model's name up to its first hyphen, for tables."""
-    return model.partition("-")[0]
-
-
 def _row(figure: dict[str, Any]) -> tuple[str, ...]:
     return (
-        short_name(figure["model"]),
-        figure["layer"].removeprefix("encoder."),
+        f"{short_name(figure['model'])} {figure['layer'].removeprefix('encoder.')}",
         f"{figure['depth']} x {figure['outputs']}",
         f"{figure['sparsity']:.1%}",
         f"{figure['cycles']:,}",

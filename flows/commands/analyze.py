@@ -9,7 +9,7 @@ import typer
 from flows.analysis import analyse_layer, file_weights, model_weights
 from flows.analysis_pictures import draw, figure_class
 from flows.engines import table_of
-from flows.files import atomic_folder, write_json
+from flows.files import atomic_folder, check_outputs, write_json
 from flows.models.registry import lookup
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
@@ -31,7 +31,8 @@ def register(app: typer.Typer) -> None:
         source: Annotated[
             str,
             typer.Argument(
-                metavar="MODEL|W.npy", help="Name of a model, or int8 or float .npy file (K, N)."
+                metavar="MODEL|W.npy",
+                help="Name of a model, or .npy file of int8 or float, shape (K, N).",
             ),
         ],
         config: Annotated[str, typer.Option(help="Configuration file or preset name.")] = "edge",
@@ -40,15 +41,27 @@ def register(app: typer.Typer) -> None:
         ] = 0.0,
         method: Annotated[
             _Method | None,
-            typer.Option(help="How to prune; by default wanda for models, magnitude for files."),
+            typer.Option(
+                help="How weights are pruned; by default wanda for models, magnitude for files."
+            ),
         ] = None,
         layers: Annotated[
-            str | None, typer.Option(help="The first N linear layers, or a pattern of names.")
+            str | None,
+            typer.Option(
+                help="The first N linear layers, or a pattern of their names; all by default."
+            ),
         ] = None,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
-        pictures: Annotated[Path | None, typer.Option(help="Folder for PNG pictures.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
+        pictures: Annotated[
+            Path | None, typer.Option(help="Folder to write PNG pictures to; none by default.")
+        ] = None,
     ) -> None:
         """Show patterns, buckets, kernels, cycles and bytes of every layer's blocks."""
+        check_outputs(
+            {"--report": report, "--pictures": pictures}, {"CONFIG": config, "MODEL|W.npy": source}
+        )
         derived = derive(load(config))
         if not 0 <= sparsity <= 1:
             raise BadInput(f"sparsity: must be a number from 0 to 1, got {sparsity}")

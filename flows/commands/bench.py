@@ -9,7 +9,7 @@ import typer
 
 from flows.bench import BENCHES
 from flows.files import write_json
-from flows.terminal import print_table, progress_line
+from flows.terminal import print_paths, print_table, progress_line
 from golden.errors import BadInput, CheckFailed
 
 __all__ = ["register"]
@@ -41,7 +41,8 @@ def register(app: typer.Typer) -> None:
                 )
         with progress_line() as progress:
             result = BENCHES[name](progress, **options)
-        print_table(result["title"], result["header"], result["rows"])
+        for table in (result, *result.get("more", ())):
+            print_table(table["title"], table["header"], table["rows"])
         bars = [
             (
                 bar["name"],
@@ -52,8 +53,9 @@ def register(app: typer.Typer) -> None:
             for bar in result["bars"]
         ]
         print_table("Bars", ("figure", "measured", "bar", ""), bars)
+        print_paths(result.get("paths", {}))
         if report is not None:
-            hidden = ("title", "header", "rows")
+            hidden = ("title", "header", "rows", "more", "paths")
             write_json(report, {k: v for k, v in result.items() if k not in hidden})
         missed = [bar["name"] for bar in result["bars"] if not bar["met"]]
         if missed:

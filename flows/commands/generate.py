@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.generate import generate as write_design
-from flows.terminal import print_table
+from flows.terminal import print_paths, print_table
 from rtl_gen.config import Config, derive, load
 
 __all__ = ["register"]
@@ -24,5 +24,6 @@ def register(app: typer.Typer) -> None:
         design = derive(load(config, Config))
         folder = write_design(design, out)
         size, rows = design.figures()
-        rows += [("configuration", design.config_hash[:16]), ("written to", folder)]
+        rows += [("configuration", design.config_hash[:16])]
         print_table(f"{design.name}: {size}", ("", ""), rows)
+        print_paths({"written to": folder})

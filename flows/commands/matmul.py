@@ -14,7 +14,8 @@ import typer
 
 from flows.compress.approximate import check_budget
 from flows.engines import run_matmul
-from flows.files import load_npy, write_bytes, write_json
+from flows.export import check_export_folder, write_export
+from flows.files import check_outputs, load_npy, write_bytes, write_json
 from flows.operand import OperandProduct, run_operand
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
@@ -38,10 +39,10 @@ class _Engine(StrEnum):
 class _Kernel(StrEnum):
     """``auto`` and every kernel of the registry."""
 
-    _ignore_ = "name"
+    _ignore_ = "kernel"
     auto = "auto"
-    for name in KERNELS:
-        vars()[name] = name
+    for kernel in KERNELS:
+        vars()[kernel] = kernel
 
 
 class _OperandKind(StrEnum):
@@ -119,11 +120,19 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def matmul(
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
-        activations: Annotated[Path, typer.Option(help="int8 or float .npy file, shape (M, K).")],
-        weights: Annotated[Path, typer.Option(help="int8 or float .npy file, shape (K, N).")],
-        engine: Annotated[_Engine, typer.Option(help="Golden model, cycle model or RTL.")],
+        activations: Annotated[
+            Path, typer.Option(help="Operand A: .npy file of int8 or float, shape (M, K).")
+        ],
+        weights: Annotated[
+            Path, typer.Option(help="Operand W: .npy file of int8 or float, shape (K, N).")
+        ],
+        engine: Annotated[
+            _Engine,
+            typer.Option(help="Golden model, cycle model, or the generated Verilog on Verilator."),
+        ],
         kernel: Annotated[
-            _Kernel, typer.Option(help="Event source; auto chooses for each block.")
+            _Kernel,
+            typer.Option(help="Kernel that stores the weights; auto chooses one for each block."),
         ] = _Kernel.auto,
         operand: Annotated[
             _OperandKind,
@@ -134,9 +143,15 @@ def register(app: typer.Typer) -> None:
             ),
         ] = _OperandKind.stored,
         balance: Annotated[
-            _Balance, typer.Option(help="How columns are dealt to engines.")
+            _Balance,
+            typer.Option(
+                help="How columns are dealt to engines: longest processing time first (lpt), "
+                "or improved from there by simulated annealing."
+            ),
         ] = _Balance.anneal,
-        seed: Annotated[int, typer.Option(min=0, help="Seed of the annealing.")] = 0,
+        seed: Annotated[
+            int, typer.Option(min=0, help="Seed of the simulated annealing, a whole number.")
+        ] = 0,
         drop_zero_activations: Annotated[
             bool,
             typer.Option(
@@ -164,13 +179,13 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 help="Approximate mode: drop weights, the others making up for them, while the "
                 "output's relative error against the product of the operands as given stays "
-                "within this, 0 to 1."
+                "within this share, 0 to 1; exact by default."
             ),
         ] = None,
         calibration: Annotated[
             Path | None,
             typer.Option(
-                help="int8 or float .npy file, shape (M', K), on which the budget is held, the "
+                help=".npy file of int8 or float, shape (M', K), on which the budget is held, the "
                 "last fifth unseen; by default the activations, on which weights then are "
                 "fitted too."
             ),
@@ -187,19 +202,42 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 help=".npz file to write: weights (int8, as multiplied), weight_scale (N,), "
-                "divisors (K,) of the activations' channels, and activation_scale (M,)."
+                "divisors (K,) of the activations' channels, and activation_scale (M,); none by "
+                "default."
             ),
         ] = None,
         out: Annotated[
             Path | None,
             typer.Option(
                 help=".npy file to write, (M, N): int32, or float32 in real units where "
-                "an operand is float."
+                "an operand is float; none by default."
             ),
         ] = None,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
+        export: Annotated[
+            Path | None,
+            typer.Option(
+                help="New or empty folder to write: register writes, activation and weight beats "
+                "of every job, and the results to expect, for a testbench of one's own; none by "
+                "default."
+            ),
+        ] = None,
     ) -> None:
         """Compute O = A @ W; int8 (M, K) and (K, N) give int32 (M, N), exactly by default."""
+        check_outputs(
+            {"--out": out, "--report": report, "--scales": scales, "--export": export},
+            {
+                "CONFIG": config,
+                "--activations": activations,
+                "--weights": weights,
+                "--calibration": calibration,
+                "--table": table,
+            },
+        )
+        if export is not None:
+            check_export_folder(export)
         derived = derive(load(config))
         if calibration is not None and error_budget is None:
             raise BadInput("calibration: must come with an error budget, got none")
@@ -268,6 +306,9 @@ def register(app: typer.Typer) -> None:
             write_bytes(scales, buffer.getvalue())
         if report is not None:
             write_json(report, figures)
+        if export is not None and product.activations is not None:
+            about = {name: figures[name] for name in ("config", "config_hash", "kernel", "seed")}
+            write_export(export, product.plan, product.activations, product.output, about)
         names = ("kernel", "cycles", "events", "macs_dense", "macs_effective", "weight_bytes")
         rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
         if figures["kernel"] == "mixed":

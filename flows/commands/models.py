@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
     @models.command("list")
     def list_models() -> None:
-        """List the models, one a line: name, size, license, whether it is cached."""
+        """List the models, one a line, with size, state and license."""
         width = max(map(len, REGISTRY))
         for source in REGISTRY.values():
             state = "cached" if cached(source) else "not fetched"
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
     @models.command("fetch")
     def fetch_model(name: Annotated[str, typer.Argument(help="Name of the model.")]) -> None:
-        """Download a model once, verify its sha256 and print where it is."""
+        """Download a model once, verify it and print where it is."""
         source = lookup(name)
         columns = (
             TextColumn("{task.description}"),

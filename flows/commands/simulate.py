@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from flows.build import cache_folder
-from flows.files import write_bytes, write_json
+from flows.files import check_outputs, write_bytes, write_json
 from flows.generate import MANIFEST, generate, simulation_sources
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput, CheckFailed
@@ -94,7 +94,10 @@ def register(app: typer.Typer) -> None:
     def command(
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
         simulator: Annotated[
-            _Simulator, typer.Option(help="Verilator is fast, Icarus an independent opinion.")
+            _Simulator,
+            typer.Option(
+                help="Simulator to run on: Verilator is fast, Icarus an independent opinion."
+            ),
         ] = _Simulator("verilator"),
         seed: Annotated[
             int | None,
@@ -102,14 +105,21 @@ def register(app: typer.Typer) -> None:
         ] = None,
         waves: Annotated[
             Path | None,
-            typer.Option(help="File for waveforms: .vcd from Verilator, .fst from Icarus."),
+            typer.Option(
+                help="File to write waveforms to, .vcd from Verilator, .fst from Icarus; none by "
+                "default."
+            ),
         ] = None,
         bench: Annotated[
-            list[_Bench] | None, typer.Option(help="Run this bench only; may be repeated.")
+            list[_Bench] | None,
+            typer.Option(help="Run this bench only; may be repeated; all by default."),
         ] = None,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
     ) -> None:
         """Run the cocotb benches on the generated Verilog."""
+        check_outputs({"--report": report, "--waves": waves}, {"CONFIG": config})
         derived = derive(load(config, Config))
         known = BENCHES_OF[derived.top]
         if waves is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.build import cache_folder
-from flows.files import write_json
+from flows.files import check_outputs, write_json
 from flows.generate import generate
 from flows.synth import check_target, read_manifest, synthesise
 from flows.synth_targets import TARGETS
@@ -30,14 +30,20 @@ def register(app: typer.Typer) -> None:
         pnr: Annotated[bool, typer.Option("--pnr", help="Place and route as well.")] = False,
         seeds: Annotated[
             int,
-            typer.Option(min=1, help="Placements to try until one reaches the clock, with --pnr."),
+            typer.Option(min=1, help="Placements to try, with --pnr, until one reaches the clock."),
         ] = 1,
         top: Annotated[
-            bool, typer.Option("--top", help="Measure the whole top, AXI included.")
+            bool,
+            typer.Option(
+                "--top", help="Measure the whole top with its AXI ports, not the array alone."
+            ),
         ] = False,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
     ) -> None:
         """Synthesise the array of a configuration and report its area."""
+        check_outputs({"--report": report}, {"CONFIG": config})
         wanted = derive(load(config))
         if seeds > 1 and not pnr:
             raise BadInput(f"seeds: must be 1 without --pnr, got {seeds}")

@@ -17,7 +17,46 @@ from numpy.typing import NDArray
 from golden.errors import BadInput
 from golden.numerics.quantise import finite_matrix, quantise_activations, quantise_weights
 
-__all__ = ["Layer", "Sample", "layer_of", "sample_of"]
+__all__ = ["Layer", "Sample", "check_range", "layer_of", "relative_error", "sample_of"]
+
+_LEAST, _MOST = (float(limit) for limit in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+
+
+def relative_error(got: np.ndarray, wanted: np.ndarray) -> float:
+    """``|got - wanted| / |wanted|`` (Frobenius norms); infinite where only ``wanted`` is zero.
+
+    Exact at any magnitude: both are first divided by a power of two, so that no square
+    overflows or vanishes.
+    """
+    exponent = -np.frexp(np.abs(wanted).max(initial=0.0))[1]
+    scaled = np.ldexp(wanted.astype(np.float64), exponent)
+    change = float(np.linalg.norm(np.ldexp(got.astype(np.float64), exponent) - scaled))
+    norm = float(np.linalg.norm(scaled))
+    if norm:
+        return change / norm
+    return math.inf if change else 0.0
+
+
+def check_range(activations: np.ndarray, weights: np.ndarray, target: np.ndarray) -> None:
+    """Refuse float operands whose product float32, in which it is written, can't hold.
+
+    Args:
+        activations: (M, K), as given.
+        weights: (K, N), as given.
+        target: (M, N), their product.
+
+    Raises:
+        BadInput: the product's largest value is beyond float32, or below its normal numbers.
+    """
+    largest = float(np.abs(target).max())
+    # Where the product itself vanishes in float64, its bound tells that from a product with zeros.
+    peaks = [float(np.abs(operand.astype(np.float64)).max()) for operand in (activations, weights)]
+    vanishes = all(peaks) and peaks[0] * peaks[1] * len(weights) < _LEAST
+    if vanishes or 0 < largest < _LEAST or largest > _MOST:
+        raise BadInput(
+            f"activations and weights: product: must have a largest value that float32 holds, "
+            f"{_LEAST:.3g} to {_MOST:.3g}, got {largest:.3g}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +97,7 @@ class Sample:
 
     def error(self, layer: Layer, weights: NDArray[np.int8]) -> float:
         """Relative output error of int8 weights; infinite where only T is zero."""
-        change = float(np.linalg.norm(self.inputs @ (weights * layer.scale) - self.target))
-        norm = float(np.linalg.norm(self.target))
-        if norm:
-            return change / norm
-        return math.inf if change else 0.0
+        return relative_error(self.inputs @ (weights * layer.scale), self.target)
 
     def rows(self, low: int, high: int) -> "Sample":
         """Tokens low .. high - 1."""

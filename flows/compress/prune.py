@@ -11,10 +11,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flows.models.base import LayerData
 from golden.errors import BadInput
-from golden.numerics.quantise import finite_matrix
+from golden.numerics.quantise import finite_matrix, quantise_activations, quantise_weights
 
-__all__ = ["clustered_mask", "magnitude", "random_mask", "wanda"]
+__all__ = ["clustered_mask", "magnitude", "pruned_operands", "random_mask", "wanda"]
 
 _BLOCK = 16
 _LINE_SIGMA = 0.4
@@ -46,6 +47,16 @@ def wanda(w: ArrayLike, x: ArrayLike, sparsity: float) -> NDArray[np.bool_]:
 def magnitude(w: ArrayLike, sparsity: float) -> NDArray[np.bool_]:
     """Keep mask (K, N) by ``|w[k, n]|``, otherwise as `wanda`."""
     return _keep_highest(np.abs(finite_matrix("weights", w)), sparsity)
+
+
+def pruned_operands(
+    layer: LayerData, sparsity: float, tokens: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """INT8 activations (tokens, K) and Wanda-pruned INT8 weights (K, N) of one layer."""
+    keep = wanda(layer.weight, layer.activations, sparsity)
+    activations, _ = quantise_activations(layer.activations[:tokens], per="token")
+    weights, _ = quantise_weights(np.where(keep, layer.weight, 0))
+    return activations, weights
 
 
 def random_mask(shape: tuple[int, int], sparsity: float, seed: int) -> NDArray[np.bool_]:

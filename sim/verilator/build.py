@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from golden.errors import BadInput, CheckFailed
 from golden.shape import ArrayShape
+from sim.processes import Children
 
 __all__ = ["build_library", "build_model", "find_compiler", "verilator_environment"]
 
@@ -104,12 +104,14 @@ inline Ports bind(Vtop* top) {{
 {_OPERAND if shape.operand else _NO_OPERAND}"""
 
 
-def _call(command: Sequence[str], cwd: Path, environment: dict[str, str]) -> None:
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        lines = done.stderr.splitlines()
+def _call(
+    children: Children, command: Sequence[str], cwd: Path, environment: dict[str, str]
+) -> None:
+    status, log = children.run(command, cwd, environment)
+    if status:
+        lines = log.splitlines()
         errors = [line for line in lines if "rror" in line or line.startswith("%Warning")]
-        detail = errors[0] if errors else done.stderr.strip()[-300:]
+        detail = errors[0] if errors else log.strip()[-300:]
         raise CheckFailed(f"{Path(command[0]).name} failed: {detail}")
 
 
@@ -172,12 +174,22 @@ def build_model(
     if library := _kept(cache, name):
         return library
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder:
+    # Left from the last to the first: tools end, then the threads that wait for them, then the
+    # folder goes.
+    with (
+        tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder,
+        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        Children() as children,
+    ):
         work = Path(folder)
+
+        def call(command: Sequence[str]) -> None:
+            _call(children, command, work, environment)
+
         report("verilate", 0, 1)
         perl = ["perl", str(root / "bin" / "verilator")]
         files = [str(path.resolve()) for path in sources]
-        _call([*perl, *_VERILATE, "--top-module", top, *files], work, environment)
+        pool.submit(call, [*perl, *_VERILATE, "--top-module", top, *files]).result()
         (work / "obj" / "glue.h").write_text(glue)
         include = root / "include"
         units = sorted((work / "obj").glob("*.cpp"))
@@ -189,17 +201,16 @@ def build_model(
         def compile_unit(unit: Path) -> Path:
             nonlocal count
             target = work / "obj" / f"{unit.stem}.o"
-            command = [compiler, *_FLAGS, *headers, "-c", str(unit), "-o", str(target)]
-            _call(command, work, environment)
+            call([compiler, *_FLAGS, *headers, "-c", str(unit), "-o", str(target)])
             count += 1
             report("compile", count, len(units))
             return target
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            objects = list(pool.map(compile_unit, units))
+        objects = list(pool.map(compile_unit, units))
         built = work / "model.so"
-        parts = [str(path) for path in objects]
-        _call([compiler, "-shared", *parts, "-o", str(built), "-pthread"], work, environment)
+        names = [str(path) for path in objects]
+        link = [compiler, "-shared", *names, "-o", str(built), "-pthread"]
+        pool.submit(call, link).result()
         library = cache / f"{name}-{_digest_of(built)}.so"
         os.replace(built, library)
     return library

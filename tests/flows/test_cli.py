@@ -2,20 +2,25 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
 from constraints.presets import preset_names
-from flows import cli
+from flows import app, cli
 from flows.commands import init as init_command
 from flows.commands import models as models_command
 from flows.commands.init import commented
+from flows.interrupts import Interrupted, unwinding_on_signals
 from flows.models.registry import REGISTRY
+from flows.terminal import progress_line
 from golden.errors import BadInput, CheckFailed
 from rtl_gen.config import Config, config_hash, load, parse
 from rtl_gen.schema_common import Section
@@ -59,11 +64,33 @@ def test_version_and_help(run):
         assert name in out
 
 
-def test_every_command_module_registers_something():
-    for module in cli.COMMANDS:
-        app = cli.typer.Typer()
-        module.register(app)
-        assert app.registered_commands or app.registered_groups
+def test_every_command_is_listed_as_its_own_help_begins():
+    listed = {path.stem for path in Path(app.__file__).parent.glob("commands/[a-z]*.py")}
+    assert set(app.COMMANDS) == listed
+    for name, text in app.COMMANDS.items():
+        command = app.load_command(name)
+        assert command.name == name
+        assert command.help.split("\n\n")[0] == text
+
+
+def test_help_loads_no_command():
+    script = """
+import sys
+from flows.cli import main
+status = main(["--help"])
+print(*[name for name in sys.modules if name in ("numpy", "amaranth", "pydantic")], file=sys.stderr)
+sys.exit(status)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert ended.stderr.split() == []
+    assert "matmul" in ended.stdout
+
+
+def test_the_golden_and_the_cycle_model_need_no_hardware_description():
+    script = "import sys; import flows.commands.matmul; sys.exit('amaranth' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +162,65 @@ def test_a_termination_unwinds(failing, run, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(models_command, "cached", terminate)
-    with pytest.raises(SystemExit) as ended:
-        run("models", "list")
-    assert ended.value.code == 143
+    status, _, err = run("models", "list")
+    assert (status, err) == (143, "error: terminated\n")
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_is_swallowed_still_ends_as_one(run, monkeypatch, number, expected):
+    """As one that arrives in a destructor: the command goes on, to the next thing it reports."""
+
+    def swallow(_):
+        with suppress(BaseException):
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(models_command, "cached", swallow)
+    status, out, err = run("models", "list")
+    assert status == expected
+    assert out != ""
+    assert err.count("\n") == 1
+    with unwinding_on_signals() as signals:
+        swallow(None)
+        with pytest.raises(Interrupted), progress_line() as progress:
+            progress("work", 0, 1)
+        assert signals.number == number
+
+
+def test_a_second_signal_does_not_cut_the_cleaning_up(run, monkeypatch):
+    steps = []
+
+    def twice(_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append("cleaned up")
+
+    monkeypatch.setattr(models_command, "cached", twice)
+    assert run("models", "list")[0] == 143
+    assert steps == ["cleaned up"]
+
+
+def test_what_goes_wrong_while_unwinding_is_not_shown(run, monkeypatch):
+    def fail(_):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            warnings.warn("created but never used", UserWarning, stacklevel=1)
+            raise ImportError("half loaded")
+
+    monkeypatch.setattr(models_command, "cached", fail)
+    status, out, err = run("models", "list")
+    assert (status, out, err) == (130, "", "error: interrupted\n")
+
+
+def test_an_ignored_signal_stays_ignored(run, monkeypatch):
+    monkeypatch.setattr(models_command, "cached", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run("models", "list")[0] == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_closed_pipe_is_quiet():
@@ -318,3 +401,40 @@ def test_an_unknown_model_is_status_2_with_the_nearest(run):
     status, out, err = run("models", "fetch", name[:-1])
     assert (status, out) == (2, "")
     assert name in err
+
+
+def parameters(command, path):
+    for parameter in command.params:
+        yield pytest.param(parameter, id=f"{path} {parameter.opts[-1]}")
+    for name, below in getattr(command, "commands", {}).items():
+        yield from parameters(below, f"{path} {name}")
+
+
+@pytest.mark.parametrize(
+    "parameter", [p for name in app.COMMANDS for p in parameters(app.load_command(name), name)]
+)
+def test_every_help_is_a_phrase_with_what_holds_by_default(parameter):
+    text = parameter.help
+    assert re.match(r"[A-Z]|\.\w+ file ", text), text
+    assert text.endswith("."), text
+    assert len(text.split()) >= 3, text
+    if parameter.default is None and not parameter.required:
+        # Typer shows the other defaults itself.
+        assert "default" in text or "without it" in text, text
+
+
+@pytest.mark.parametrize("name", [None, *app.COMMANDS])
+def test_help_is_whole_at_80_columns(run, name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, _ = run(*([name] if name else []), "--help")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+    words = out.split()
+    if name is None:
+        for text in app.COMMANDS.values():
+            assert " ".join(text.split()) in " ".join(words)
+        return
+    for parameter in app.load_command(name).params:
+        assert " ".join(str(parameter.help).split()) in " ".join(words)
+        assert {*parameter.opts, parameter.metavar} & set(words)

@@ -181,3 +181,42 @@ def test_synth_reports_measured_area(tmp_path: Path) -> None:
 def test_bench_refuses_an_unknown_name(capsys: pytest.CaptureFixture) -> None:
     assert main(["bench", "spasity"]) == 2
     assert "sparsity" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "message"),
+    [
+        ("matmul", ("--out", "r.json", "--report", "r.json"), "--report: must be another file"),
+        ("matmul", ("--out", "a.npy"), "a.npy: --out: must not be a file that is read"),
+        ("matmul", ("--scales", "w.npy"), "got that of --weights"),
+        ("matmul", ("--report", "c.yaml"), "got that of CONFIG"),
+        ("analyze", ("--report", "p", "--pictures", "p"), "--pictures: must be another file"),
+        ("analyze", ("--report", "w.npy"), "got that of MODEL|W.npy"),
+        ("simulate", ("--waves", "s.vcd", "--report", "s.vcd"), "--waves: must be another"),
+        ("simulate", ("--report", "c.yaml"), "got that of CONFIG"),
+        ("synth", ("--report", "c.yaml"), "got that of CONFIG"),
+    ],
+)
+def test_no_output_overwrites_another_or_an_input(
+    command: str,
+    options: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = _save(Path(), _GOOD, np.ones((3, 2), np.int8))
+    Path("c.yaml").write_text(preset_text("test"))
+    before = _digest(tmp_path)
+    given = {
+        "matmul": ("c.yaml", *files, "--engine", "golden"),
+        "analyze": ("w.npy", "--config", "c.yaml"),
+        "simulate": ("c.yaml",),
+        "synth": ("c.yaml", "--target", "xcup"),
+    }
+    assert main([command, *given[command], *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert _digest(tmp_path) == before

@@ -2,13 +2,22 @@
 
 import json
 import os
+import re
 import stat
 
 import numpy as np
 import pytest
 
 from flows import files
-from flows.files import MARKER, atomic_folder, load_npy, write_bytes, write_json, write_text
+from flows.files import (
+    MARKER,
+    atomic_folder,
+    check_outputs,
+    load_npy,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from golden.errors import BadInput
 
 
@@ -276,3 +285,69 @@ def test_a_file_that_is_not_the_array_is_refused(tmp_path, kind):
     assert expected in message
     assert ", got " in message
     assert "\n" not in message
+    # In our own words, whatever numpy's parser says.
+    assert not re.search(r"magic|pickle\b|parse|literal|ast|EOF|header is", message), message
+
+
+def paths_to_one_file(folder):
+    """Pairs of paths that name the same file, by how."""
+    (folder / "deep").mkdir()
+    (folder / "real").write_text("x")
+    (folder / "soft").symlink_to("real")
+    (folder / "dangling").symlink_to("absent")
+    (folder / "around").symlink_to("deep")
+    os.link(folder / "real", folder / "hard")
+    return {
+        "the same": ("a", "a"),
+        "another way": ("deep/../a", "a"),
+        "link": ("soft", "real"),
+        "dangling link": ("dangling", "absent"),
+        "linked folder": ("around/a", "deep/a"),
+        "hard link": ("hard", "real"),
+    }
+
+
+@pytest.mark.parametrize(
+    "how", ["the same", "another way", "link", "dangling link", "linked folder", "hard link"]
+)
+def test_one_file_is_not_written_twice_nor_over_what_is_read(tmp_path, how):
+    pair = [tmp_path / name for name in paths_to_one_file(tmp_path)[how]]
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    for one, other in (pair, pair[::-1]):
+        message = f"{other}: --report: must be another file than --out, got the same"
+        with pytest.raises(BadInput) as refusal:
+            check_outputs({"--out": one, "--scales": None, "--report": other}, {})
+        assert str(refusal.value) == message
+        with pytest.raises(BadInput) as refusal:
+            check_outputs({"--out": one}, {"CONFIG": "edge", "--weights": str(other)})
+        message = f"{one}: --out: must not be a file that is read, got that of --weights"
+        assert str(refusal.value) == message
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_names_that_differ_in_case_alone_may_be_one_file(tmp_path):
+    with pytest.raises(BadInput, match="must be another file than --out"):
+        check_outputs({"--out": tmp_path / "O.npy", "--report": tmp_path / "o.npy"}, {})
+    (tmp_path / "A.npy").write_text("x")
+    insensitive = (tmp_path / "a.npy").exists()
+    if not insensitive:
+        check_outputs({"--out": tmp_path / "a.npy"}, {"--weights": tmp_path / "A.npy"})
+
+
+def test_a_file_is_not_written_into_a_folder_that_appears_whole(tmp_path):
+    for outputs in (
+        {"--pictures": tmp_path / "p", "--report": tmp_path / "p" / "r.json"},
+        {"--report": tmp_path / "p" / "r.json", "--pictures": tmp_path / "p"},
+    ):
+        with pytest.raises(BadInput, match="--report: must not lie in what --pictures writes"):
+            check_outputs(outputs, {})
+
+
+def test_different_files_presets_and_devices_are_fine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "edge").write_text("not the preset")
+    check_outputs({"--out": "edge", "--report": "r.json"}, {"CONFIG": "edge", "--table": None})
+    with pytest.raises(BadInput, match=r"\./edge: --out: must not be .* got that of CONFIG"):
+        check_outputs({"--out": "./edge"}, {"CONFIG": "./edge"})
+    check_outputs({"--out": "/dev/null", "--report": "/dev/null"}, {"--weights": "/dev/null"})
+    check_outputs({"--out": None, "--report": tmp_path / "new" / "r.json"}, {"CONFIG": "absent"})

@@ -66,7 +66,9 @@ def test_the_budget_holds_against_the_float_product(engine, more, tmp_path, seed
     measured = relative(out.astype(np.float64), a @ w)
     assert report["error"] == pytest.approx(measured, rel=1e-4)
     assert measured <= 0.04 * (1 + 1e-6)
-    assert report["error_quantisation"] < report["error"] == report["error_calibration"]
+    assert report["error_quantisation"] < report["error"]
+    # The same tokens, but what was written is in float32.
+    assert report["error"] == pytest.approx(report["error_calibration"], rel=1e-6)
     assert report["weights_dropped"] > 0
     assert report["weights_changed"] > 0
     assert report["tokens_held_out"] == 0
@@ -196,3 +198,58 @@ def test_bad_float_operands_are_named(change, words, tmp_path, capsys):
     assert run(tmp_path, arrays["a"], arrays["w"], *options)[0] == 2
     message = capsys.readouterr().err
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("exponent", [-36, -30, 0, 30, 38])
+def test_the_error_is_that_of_the_file_at_any_magnitude(exponent, tmp_path, seed):
+    """The product's largest value is 10 to the power of ``exponent``."""
+    a, w = operands(seed)
+    factor = 10.0 ** (exponent / 2) / np.sqrt(np.abs(a @ w).max())
+    a, w = a * factor, w * factor
+    status, report, out = run(tmp_path, a, w, "--engine", "golden")
+    assert status == 0
+    assert np.isfinite(out).all()
+    unit = 10.0**exponent
+    measured = relative(out.astype(np.float64) / unit, a @ w / unit)
+    assert report["error"] == report["error_quantisation"] == pytest.approx(measured, rel=1e-6)
+    assert 0 < report["error"] < 0.02
+
+
+def test_weights_too_small_for_a_scale_count_as_lost(tmp_path, seed):
+    """Their scale would not be a normal float32 number: all are rounded to zero."""
+    a, w = operands(seed)
+    status, report, out = run(tmp_path, a * 1e36, w * 1e-38, "--engine", "golden")
+    assert status == 0
+    assert not out.any()
+    assert report["error"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [(1e20, 1e20), (3e38, 2.0), (1e-20, 1e-20), (1e-160, 1e-170), (1e-300, 1e-300), (1e-44, 1.0)],
+)
+@pytest.mark.parametrize("budget", [(), ("--error-budget", "0.1")])
+def test_products_beyond_float32_are_refused(left, right, budget, tmp_path, capsys):
+    a, w = np.full((3, 4), left), np.full((4, 2), right)
+    w[0, 0] = -w[0, 0]
+    assert run(tmp_path, a, w, "--engine", "golden", *budget)[0] == 2
+    message = capsys.readouterr().err
+    assert "product: must have a largest value that float32 holds" in message
+    assert message.count("\n") == 1
+
+
+def test_rounding_may_not_lift_a_product_beyond_float32(tmp_path, capsys):
+    limit = float(np.finfo(np.float32).max)
+    # 1.5 steps of the weights' scale round to 2.
+    w = np.array([[127.0], [1.5]])
+    a = np.array([[0.0, limit / 1.5 * 0.99]])
+    assert run(tmp_path, a, w, "--engine", "golden")[0] == 2
+    assert "product: must fit float32 as rounded to int8 too" in capsys.readouterr().err
+
+
+def test_products_that_are_zero_have_no_error(tmp_path):
+    a, w = np.eye(4)[:2], np.diag([0.0, 0.0, 0.5, 1.0])
+    status, report, out = run(tmp_path, a, w, "--engine", "golden")
+    assert status == 0
+    assert not out.any()
+    assert report["error"] == 0

@@ -1,9 +1,9 @@
 """What follows from a configuration: shapes, estimates, what fits, constraints."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from constraints.devices import devices
 from constraints.families import FAMILIES
@@ -11,7 +11,7 @@ from constraints.render import render
 from golden.errors import BadInput
 from golden.shape import is_power_of_two, minimum_ring_words
 from rtl_gen.config import derive, load, parse
-from rtl_gen.derive import derive_shape, estimate, fits, largest_engines
+from rtl_gen.derive import derive_shape, estimate
 from tests.rtl_gen.intents import changed
 
 
@@ -33,48 +33,6 @@ def test_the_vendors_own_multipliers_are_what_auto_means():
     }  # fmt: skip
 
 
-TOO_LARGE = [
-    ("lfe5u-25f", {"schedule__unroll__n": 8}, "DSP blocks"),
-    ("ice40up5k", {"schedule__unroll__n": 8}, "DSP blocks"),
-    ("gw1n-9", {"schedule__unroll__n": 8}, "DSP blocks"),
-    ("xc7z020", {"schedule__unroll__n": 64, "schedule__tile__n": 2048}, "DSP blocks"),
-    ("xczu3eg", {"schedule__tile__k": 4096, "schedule__tile__n": 4096,
-                 "schedule__unroll__n": 32}, "block RAMs"),
-    ("lfe5u-85f", {"schedule__buffers__value_words": 65536}, "block RAMs"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("device", "change", "resource"), TOO_LARGE)
-def test_what_does_not_fit_is_refused_with_what_would(tmp_path, device, change, resource):
-    intent = changed(target__device=device, **change)
-    path = tmp_path / "large.yaml"
-    path.write_text(yaml.safe_dump(intent), "utf-8")
-    with pytest.raises(BadInput) as refusal:
-        load(path)
-    message = str(refusal.value)
-    assert message.startswith(f"{path}: schedule.unroll.n: must fit {device}, which has ")
-    assert resource in message
-    assert "estimate" in message
-    config = parse(intent)
-    engines = largest_engines(config)
-    if engines == 0:
-        assert "even schedule.unroll.n of 1 does not fit" in message
-        assert not fits(derive_shape(config, 1), devices()[device])
-        return
-    assert f"schedule.unroll.n of at most {engines} fits" in message
-    intent["schedule"]["unroll"]["n"] = engines
-    assert derive(parse(intent)).shape.engines == engines
-    tile_n = intent["schedule"]["tile"]["n"]
-    for larger in range(engines + 1, config.schedule.unroll.n):
-        if tile_n % larger == 0:
-            assert not fits(derive_shape(config, larger), devices()[device])
-
-
-def test_both_answers_about_what_fits_occur():
-    found = {largest_engines(parse(changed(target__device=d, **c))) > 0 for d, c, _ in TOO_LARGE}
-    assert found == {True, False}
-
-
 def test_estimates_follow_the_multipliers():
     shape = derive(load("mid")).shape
     part = devices()["xczu7ev"]
@@ -90,7 +48,7 @@ def test_estimates_follow_the_multipliers():
 def test_automatic_rings_hold_a_block_and_stay_bounded(k, columns):
     intent = changed(target__device="generic", schedule__tile__k=k, schedule__tile__n=8 * columns)
     shape = derive(parse(intent)).shape
-    least_index, least_value = minimum_ring_words(k)
+    least_index, least_value = minimum_ring_words(k, 64, ["bitmap"], SimpleNamespace())
     assert is_power_of_two(shape.index_words)
     assert is_power_of_two(shape.value_words)
     assert least_index <= shape.index_words <= 1024

@@ -9,10 +9,10 @@ import pytest
 from amaranth.sim import Simulator
 
 from flows.build import cache_folder
+from golden.formats import KERNELS
 from golden.selector.candidates import Blocks
 from golden.selector.selector import INFEASIBLE, Choice, Registers, Selector
 from golden.selector.table import BINS, PerformanceTable
-from golden.shape import KERNELS
 from rtl_gen.emit import verilog
 from rtl_gen.fuse.layouts import choice_layout, statistics_layout
 from rtl_gen.fuse.selector import FuseSelector

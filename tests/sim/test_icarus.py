@@ -10,7 +10,8 @@ import pytest
 from golden.cycles.count import count_cycles
 from golden.formats import KERNELS
 from golden.operators.matmul import matmul
-from golden.program.plan import Plan, plan_matmul
+from golden.planner.product import plan_matmul
+from golden.program.plan import Plan
 from golden.shape import ArrayShape
 from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES

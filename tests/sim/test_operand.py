@@ -10,9 +10,9 @@ from golden.cycles.count import count_cycles
 from golden.cycles.operand import count_operand
 from golden.errors import CheckFailed
 from golden.operators.matmul import matmul
+from golden.planner.product import plan_matmul
 from golden.program.deal import Deal, deal_operand
 from golden.program.operand import OperandJob, plan_operand
-from golden.program.plan import plan_matmul
 from golden.selector.selector import Registers, Selector
 from rtl_gen.config import Derived
 from rtl_gen.top.registers import SELECTOR_REGISTERS

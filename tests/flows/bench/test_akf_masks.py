@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from flows.bench.akf_masks import MASKS, least_bytes, least_stored, mask_of, patchwork
+from flows.bench.akf_masks import least_bytes, least_stored
+from flows.compress.masks import MASKS, mask_of
 from golden.errors import BadInput
 from golden.formats import KERNELS
 from tests.golden.plans import ALL
@@ -46,15 +47,6 @@ def test_least_bytes_of_small_masks():
 def test_clusters_take_fewer_bits_than_scattered_non_zeros(rng):
     mask = mask_of("clustered", 128, 0.9, rng)
     assert least_bytes("clustered", mask) < least_bytes("random", mask)
-
-
-def test_a_patchwork_is_the_mixed_mask():
-    mask = mask_of("mixed", 128, 0.7, np.random.default_rng(3))
-    patches = patchwork(128, 0.7, np.random.default_rng(3))
-    assert len(patches) == 64
-    assert len({kind for _, _, kind, _ in patches}) >= 4
-    for rows, columns, _, patch in patches:
-        assert np.array_equal(mask[rows, columns], patch)
 
 
 def test_columns_of_their_own_variants_are_no_dearer_than_one_for_all(rng):

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from flows.arrays import sparse_config
 from flows.bench import BENCHES
 from flows.bench.bars import Bar
-from flows.bench.demo import SENTENCES, prepare_layer
-from flows.bench.sparsity import _share, masked_weights, sparse_config
+from flows.bench.demo import prepare_layer
+from flows.bench.sparsity import _share
+from flows.compress.masks import masked_weights
 from flows.engines import run_matmul
+from flows.models.calibration import SENTENCES
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
 from rtl_gen.config import derive, load

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from flows.bench import akf_real, akf_tokens
-from flows.bench.akf import akf_config
+from flows.arrays import akf_config
+from flows.bench import akf_real
 from flows.bench.akf_real import BUDGET, approximate_layer, scale_layer
-from flows.bench.akf_tokens import Tokens
-from flows.bench.demo import SENTENCES
+from flows.models.calibration import Tokens
 from golden.numerics.quantise import quantise_activations, quantise_weights
 
 
@@ -84,7 +83,10 @@ def test_tables_and_bars(tokens):
     ]
     near.append({**near[0], "first": False, "gain": 7.0})
     scales = [scale_layer(derived, "layer", tokens, 0.0)]
-    assert all(len(row) == 10 for row in akf_real.rows(near, scales))
+    for table, count in zip(akf_real.tables(near, scales), (5, 2), strict=True):
+        assert len(table["rows"]) == count
+        assert all(len(row) == len(table["header"]) for row in table["rows"])
+    assert akf_real.tables([], []) == []
     bars = {bar.report()["name"]: bar.report()["value"] for bar in akf_real.bars(near, scales)}
     floats = [f["gain"] for f in near[:-1] if f["activations"] == "float"]
     assert np.mean(floats) in bars.values()
@@ -100,22 +102,3 @@ def test_tables_and_bars(tokens):
     assert f"other text {np.mean(texts):.2%} in the mean, {max(texts):.2%} at most" in note
     without = [f for f in near[:-1] if f["activations"] == "int8"]
     assert "other" not in akf_real.note(without + [{**f, "activations": "float"} for f in without])
-
-
-def test_inputs_of_the_three_sets_are_different():
-    class Text:
-        pass
-
-    fit, hold, judge, other = (set(part) for part in akf_tokens._inputs(Text()))
-    assert other == set(SENTENCES)
-    assert not other & (fit | hold | judge)
-    assert fit
-    assert hold
-    assert judge
-    assert not fit & hold
-    assert not fit & judge
-    assert not hold & judge
-    photo = np.arange(3 * 28 * 28, dtype=np.float32).reshape(3, 28, 28)
-    views = akf_tokens._views(photo)
-    assert len(views) == 11
-    assert {view.shape for view in views} == {(3, 28, 28)}

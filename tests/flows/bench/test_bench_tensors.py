@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flows.arrays import sparse_config
 from flows.bench import BENCHES, tensors
 from flows.bench import bytes as stored
-from flows.bench.sparsity import sparse_config
+from flows.compress.prune import pruned_operands
 from flows.engines import run_matmul
 from flows.models.base import LayerData
 from golden.operators.matmul import matmul
@@ -26,7 +27,7 @@ def test_both_benches_are_registered():
 def test_a_pruned_layer_is_measured_as_it_runs(rng):
     x = rng.normal(size=(40, 96)).astype(np.float32)
     layer = LayerData(x, rng.normal(size=(96, 64)).astype(np.float32), np.zeros(64, np.float32))
-    activations, weights = tensors.pruned_operands(layer, 0.5, tokens=32)
+    activations, weights = pruned_operands(layer, 0.5, tokens=32)
     assert activations.shape == (32, 96)
     assert activations.dtype == weights.dtype == np.int8
     # Exactly half of each output channel is dropped; quantising may add zeros.

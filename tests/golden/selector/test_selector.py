@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from golden.errors import BadInput
-from golden.formats import KERNELS as FORMATS
-from golden.formats import STORED
+from golden.formats import KERNELS, STORED, kernel_numbers
 from golden.selector.candidates import ERROR_MAX, Blocks, Candidate, describe_blocks, relative_error
 from golden.selector.oracle import best_choices, exact_costs
 from golden.selector.selector import INFEASIBLE, Registers, Selector, block_costs, table_cycles
 from golden.selector.table import BINS, DENSITIES, PerformanceTable, Point, density_bin
-from golden.shape import KERNELS, ArrayShape
+from golden.shape import ArrayShape
 
 SHAPES = ((16, 8), (64, 5))
 CANDIDATES = (
@@ -101,7 +100,7 @@ def describe(table: PerformanceTable, weights: list[np.ndarray], rng) -> Blocks:
         CANDIDATES,
         np.array([SHAPES.index(block.shape) for block in weights]),
         np.array([log_histogram(block) for block in weights]),
-        np.array([FORMATS["block"].column_cycles(block != 0).sum() for block in weights]),
+        np.array([KERNELS["block"]().column_cycles(block != 0).sum() for block in weights]),
         rng.random((len(weights), len(CANDIDATES))) < 0.15,
     )
 
@@ -117,7 +116,7 @@ class NaiveSelector:
     def cost(self, blocks: Blocks, row: int, number: int, alpha: int, beta: int) -> int:
         if blocks.empty[row]:
             return 0
-        kernel = KERNELS[blocks.kernels[number]]
+        kernel = kernel_numbers()[int(blocks.kernels[number])]
         place, count = int(blocks.bin[row, number]), int(blocks.count[row, number])
         line = self.table.cost(kernel, place, self.table.shapes[blocks.shape[row]])
         if blocks.infeasible[row, number] or not line.feasible:
@@ -312,7 +311,7 @@ def test_the_oracle_is_the_best_of_all(alpha: int, beta: int, least: int, rng):
         for number, candidate in enumerate(candidates):
             wide = block.astype(int)
             kept = np.where(np.abs(wide) < 2**candidate.threshold, 0, wide).astype(np.int8)
-            kernel = FORMATS[candidate.kernel]
+            kernel = KERNELS[candidate.kernel]()
             assert infeasible[row, number] == (not kernel.accepts(kept))
             assert cycles[row, number] == kernel.column_cycles(kept != 0).sum()
             lost = (wide**2).sum() - (kept.astype(int) ** 2).sum()

@@ -1,9 +1,11 @@
-"""Linear layers of real models with what enters them, in sets of tokens from different inputs.
+"""Linear layers of real models with what enters them, from texts and photos at hand.
+
+`load_calibrated` gives one set of tokens, `load_tokens` several from different inputs.
 
 *Fit* and *hold* are for calibration, *judge* is for what calibration must not see.  Texts are
 paragraphs of Python's language reference (`pydoc_data`, so figures depend on the Python version),
 dealt in turn.  Photos are one to each set, with crops and a mirror image.  *Other* text is the
-sentences of `bench demo`.
+`SENTENCES`, short and not at all like reference prose.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +15,37 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flows.bench.demo import SENTENCES
 from flows.models.base import F32, LayerData, LinearModel
 from flows.models.fetch import fetch, load_model
 
-__all__ = ["Tokens", "load_tokens"]
+__all__ = [
+    "MODELS",
+    "SENTENCES",
+    "Tokens",
+    "inputs_of",
+    "load_calibrated",
+    "load_tokens",
+    "short_name",
+]
 
 Progress = Callable[[str, int, int], None]
+
+MODELS = ("MiniLM-L6-v2", "SmolLM2-135M-Instruct", "ViT-S14-saliency")
+"""Models of the registry with linear layers."""
+
+SENTENCES = (
+    "A multiplier that waits for a zero does no useful work.",
+    "The river had frozen overnight, and the ferry stayed on the far bank.",
+    "Weights that are pruned away need neither storage nor time.",
+    "She tuned the old radio until the weather report came through the noise.",
+    "An event is a single non-zero scalar, broadcast against a vector.",
+    "Our train leaves at seven, so we should have breakfast before six.",
+    "The committee postponed its decision until the new figures are published.",
+    "Engines take their work from queues and slip against each other.",
+    "He planted two rows of beans along the southern wall of the garden.",
+    "After the drain has fetched a column, the next one may already be closed.",
+)
+"""Text for models of language."""
 
 _TEXTS = 90
 
@@ -62,7 +88,7 @@ def _views(photo: F32) -> list[F32]:
     return views
 
 
-def _inputs(model: LinearModel) -> tuple[Sequence[Any], ...]:
+def _inputs_of_sets(model: LinearModel) -> tuple[Sequence[Any], ...]:
     """Inputs of fit, hold and judge tokens, and of a text model other text."""
     side = getattr(model, "side", None)
     if side is None:
@@ -75,6 +101,33 @@ def _inputs(model: LinearModel) -> tuple[Sequence[Any], ...]:
 
     fit, hold, judge = (_views(photo) for photo in load_photos(side).values())
     return fit, hold, judge
+
+
+def inputs_of(model: LinearModel) -> Sequence[Any]:
+    """Inputs for calibration: photos for a model that has a photo's size, else sentences."""
+    side = getattr(model, "side", None)
+    if side is None:
+        return SENTENCES
+    # Only a vision model needs what reads photos.
+    from flows.models.photos import load_photos
+
+    return list(load_photos(side).values())
+
+
+def load_calibrated(
+    name: str, progress: Progress, layers: Sequence[int] | None = None
+) -> dict[str, LayerData]:
+    """Fetch a model; the linear layers of `layers` with what enters them on real inputs.
+
+    By default the first, the middle and the last layer are taken.
+    """
+    fetch(name, progress=lambda done, total: progress(f"fetch {name}", done, total))
+    progress(f"calibrate {name}", 0, 1)
+    model: LinearModel = load_model(name)
+    kinds = len(model.linear_names) // model.layers
+    chosen = layers or sorted({0, model.layers // 2, model.layers - 1})
+    names = [n for i in chosen for n in model.linear_names[i * kinds : (i + 1) * kinds]]
+    return model.calibrate(inputs_of(model), names)
 
 
 def load_tokens(
@@ -95,7 +148,12 @@ def load_tokens(
     # What follows the last layer that is asked for need not run.
     model = replace(model, layers=max(layers) + 1)
     sets: list[dict[str, LayerData]] = []
-    for number, inputs in enumerate(_inputs(model)):
+    for number, inputs in enumerate(_inputs_of_sets(model)):
         progress(f"calibrate {name}", number, 4)
         sets.append(model.calibrate(inputs, names))
     return {n: Tokens(sets[0][n].weight, *(part[n].activations for part in sets)) for n in names}
+
+
+def short_name(model: str) -> str:
+    """A model's name up to its first hyphen, for tables."""
+    return model.partition("-")[0]
