@@ -18,6 +18,8 @@ __all__ = ["convert"]
 # A wire of no width with its attributes, in RTLIL; ports are never that narrow.
 _EMPTY_WIRE = re.compile(r"^(?:  attribute .*\n)*  wire width 0 (\S+)\n", re.MULTILINE)
 
+_SIGNED_WIRE = re.compile(r"^(  wire .*)\bsigned ", re.MULTILINE)
+
 # Runs in a process of its own: Yosys prints to the terminal and keeps state. Without processes
 # but those of registers and memories: an `always @*` waits for an event, which a combinational
 # signal that is constant from the start never has under SystemVerilog's rules.
@@ -51,7 +53,9 @@ def convert(top: wiring.Component) -> dict[str, str]:
         name = remaining[0]
         component = emission.pending[name]
         text = rtlil.convert(component, name=name, platform=emission, emit_src=False)
-        texts[name] = _without_empty_wires(text)
+        # Operators say by themselves what is signed.  A bit of a signed wire at a port makes Yosys
+        # read a module twice, the second time without the modules that it has flattened.
+        texts[name] = _SIGNED_WIRE.sub(r"\1", _without_empty_wires(text))
     return texts
 
 

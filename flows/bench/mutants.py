@@ -3,7 +3,7 @@
 Yosys lists mutations of the Verilog of preset ``test`` (``mutate -list`` after ``proc;
 opt_clean``).  All of them are built into one design, each behind its number; a run of the benches
 sets one number and ends with the first test that fails.  A mutant that no test notices survived,
-unless it was judged equivalent: `flows.bench.judged`.
+unless it is equivalent: proved (`flows.bench.miter`), or judged so (`flows.bench.judged`).
 
 Results are kept by what they depend on, one file a mutant: a run that was cut short goes on where
 it stopped.
@@ -24,6 +24,7 @@ import golden
 import sim.benches
 from flows.bench.bars import Bar
 from flows.bench.judged import Judged, change_of, judged_mutants
+from flows.bench.miter import proved_equal
 from flows.build import cache_folder
 from flows.files import write_json
 from flows.generate import MANIFEST, generate, simulation_sources
@@ -77,7 +78,7 @@ def run(
         judged = judged_mutants((folder / "reference").glob("*.v"))
         progress("build", 0, 1)
         sources = [_mutated(folder, mutations), _numbered(source, folder, len(mutations)), *twins]
-        found = _played(sources, derived, folder, len(mutations), progress)
+        found = _played(sources, derived, folder, mutations, progress)
     return _report(mutations, changes, judged, found)
 
 
@@ -169,10 +170,13 @@ def _played(
     sources: list[Path],
     derived: Derived,
     folder: Path,
-    count: int,
+    mutations: list[dict[str, str]],
     progress: Callable[[str, int, int], None],
 ) -> list[dict]:
-    """One result per mutant: the test that noticed it, empty if none did, and the seconds."""
+    """One result per mutant: the test that noticed it, empty if none did, and the seconds.
+
+    Of those that none noticed, ``proved`` says whether they are equivalent.
+    """
     (folder / "build").mkdir()
     built = build_benches(
         sources,
@@ -198,14 +202,20 @@ def _played(
             result = json.loads(file.read_text("utf-8"))
         else:
             result = _play(built, folder, number, limit)
+            if not result["by"]:
+                mutation = mutations[number - 1]
+                place, prepared = folder / f"run{number}", folder / "prepared.il"
+                result["proved"] = proved_equal(
+                    prepared, mutation["module"], _command(mutation), place
+                )
             write_json(file, result)
         done += 1
-        progress("mutants", done, count)
+        progress("mutants", done, len(mutations))
         return result
 
     with ThreadPoolExecutor(min(_PROCESSES, os.cpu_count() or 1)) as pool:
         try:
-            return list(pool.map(one, range(1, count + 1)))
+            return list(pool.map(one, range(1, len(mutations) + 1)))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -258,6 +268,8 @@ def _report(
     figures = []
     for mutation, change, result in zip(mutations, changes, found, strict=True):
         reason = judged.reason(mutation["module"], change)
+        if result.get("proved"):
+            reason = "proved: nothing between registers changes"
         state = "killed" if result["by"] else "equivalent" if reason else "survived"
         figures.append(
             {**mutation, **result, "state": state, "change": change, "reason": reason or ""}

@@ -12,7 +12,7 @@ __all__ = ["powered_up"]
 # Yosys writes one declaration to a line; an escaped name ends with a blank.
 _REGISTER = re.compile(
     r"^(?P<indent> *)reg (?:\[(?P<high>\d+):0\] )?(?P<name>\\\S+ |\w+)"
-    r"(?: \[(?P<words>\d+):0\])?(?: = \d+'h[0-9a-f]+)?;$",
+    r"(?: \[(?P<words>\d+):0\])?(?: = \d+'[hd][0-9a-f]+)?;$",
     re.MULTILINE,
 )
 _FILL = """
