@@ -18,11 +18,11 @@ from golden.cycles.operand import count_operand
 from golden.errors import BadInput
 from golden.operators.matmul import check_operands, matmul
 from golden.planner.model_table import computed_table
-from golden.program.deal import deal_operand
+from golden.program.deal import Deal, deal_operand
 from golden.program.operand import OperandJob, plan_operand
 from golden.selector.candidates import ERROR_MAX
 from golden.selector.selector import Registers, Selector
-from golden.selector.table import BINS, PerformanceTable
+from golden.selector.table import PerformanceTable
 from golden.selector.unit import UnitParameters
 from golden.shape import ArrayShape
 from rtl_gen.config import Derived
@@ -33,6 +33,7 @@ __all__ = ["OperandProduct", "operand_registers", "operand_table", "run_operand"
 Progress = Callable[[str, int, int], None]
 
 _WORD = 8  # bytes of the operand stream
+_REST = 4  # budgets that a block may lose at rest, where that would save all of its cycles
 
 
 @lru_cache(maxsize=8)
@@ -60,17 +61,15 @@ def operand_table(derived: Derived) -> PerformanceTable:
     return _computed(derived.shape, derived.config_hash, block, kernels)
 
 
-def operand_registers(
-    table: PerformanceTable, error_budget: float | None, lossy: bool
-) -> Registers:
+def operand_registers(deal: Deal, error_budget: float | None, lossy: bool) -> Registers:
     """Registers with which the selector holds an error budget, or drops nothing.
 
-    The selector knows errors as energy, so the budget is squared. At rest a block may lose up to
-    twice of it for as many cycles as a full block takes; above the budget cycles count ever less,
-    down to nothing.
+    The selector knows errors as energy, so the budget is squared. At rest a block that would save
+    all of its cycles may lose four times the budget, one that saves a quarter of them the budget.
+    Above the budget cycles count ever less, down to nothing.
 
     Args:
-        table: the selector's.
+        deal: of the operand.
         error_budget: of the output, relative, 0 to 1; None: exact.
         lossy: the selector has candidates that drop values.
 
@@ -85,9 +84,8 @@ def operand_registers(
     if not 0 <= error_budget <= 1:
         raise BadInput(f"error_budget: must be 0 to 1, got {error_budget}")
     budget = min(ERROR_MAX, int(error_budget**2 * (1 << 16)))
-    full = table.point("raw", BINS - 1, table.shapes[0])
-    cycles = full.cycles / full.blocks
-    beta = min(0xFFFF, max(1, round(2 * budget / cycles)))
+    elements = max(block.depth * block.columns for block in deal.blocks)
+    beta = min(0xFFFF, -(-_REST * budget // elements))
     return Registers(alpha=0xFFFF, beta=beta, budget=budget)
 
 
@@ -236,9 +234,9 @@ def run_operand(
     table = table or operand_table(derived)
     if "raw" not in table.kernels:
         raise BadInput(f"table: must hold the kernel raw, got {', '.join(table.kernels)}")
-    registers = operand_registers(table, error_budget, parameters.lossy)
-    selector = Selector(table, registers, cycle_bits=parameters.cycle_bits)
     deal = deal_operand(derived.shape, parameters, *b.shape, -(-len(a) // derived.shape.lanes))
+    registers = operand_registers(deal, error_budget, parameters.lossy)
+    selector = Selector(table, registers, cycle_bits=parameters.cycle_bits)
     jobs = plan_operand(deal, parameters, selector, table, b, len(a))
     cycles = events = None
     running_error = selector.running_error
