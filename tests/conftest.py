@@ -51,6 +51,12 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
+def fixed_rng() -> np.random.Generator:
+    """The same numbers under every seed: for what is true of an example, not of every draw."""
+    return np.random.default_rng(1)
+
+
+@pytest.fixture
 def rng(seed: int) -> np.random.Generator:
     """Random generator of this test alone."""
     return np.random.default_rng(seed)

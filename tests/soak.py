@@ -42,7 +42,7 @@ def run_round(seed: int, arguments: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the rounds and print what failed; 0 if nothing did."""
-    parser = argparse.ArgumentParser(prog="tests.soak", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="tests.soak", description="Tests with fresh seeds.")
     parser.add_argument("--rounds", type=int, default=10, help="number of rounds (default: 10)")
     parser.add_argument("--seed", type=int, help="seed of the first round; the next ones count on")
     options, rest = parser.parse_known_args(arguments)

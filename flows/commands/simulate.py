@@ -77,6 +77,7 @@ def simulate(
                     seed=seed,
                     benches=benches,
                     waves=waves,
+                    cache=cache_folder("verilator"),
                     progress=progress,
                 )
         finally:

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from golden.errors import BadInput, CheckFailed
 from golden.shape import ArrayShape
 from sim.verilator import find_compiler, verilator_environment
+from sim.verilator.runtime import keep_objects, lend_objects, object_folder
 
 __all__ = [
     "BENCHES",
@@ -42,7 +43,8 @@ PERIOD_NS = 10
 """Clock period of the benches."""
 
 _ROOT = Path(__file__).resolve().parents[2]
-_WAVES = {"verilator": Path("dump.vcd"), "icarus": Path("obj", "sparsefuse.fst")}
+_BUILD = "obj"
+_WAVES = {"verilator": Path("dump.vcd"), "icarus": Path(_BUILD, "sparsefuse.fst")}
 # cocotb's runner makes every signal public, which costs speed and hides from Verilator that some
 # signals are only parts of each other; the benches use the ports alone.
 _PUBLIC = """\
@@ -54,6 +56,16 @@ public_flat_rw -module "sparsefuse" -var "m_axis_*"
 """
 # Amaranth's Verilog leaves widths to the language's rules: these two warnings and no other.
 _VERILATOR_ARGS = ("--no-public-flat-rw", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-O3")
+# Verilator's makefile puts this before the compiler. The source comes last; an object that another
+# build has left is copied.
+_LENDER = """\
+#!/bin/sh
+for source; do :; done
+name=$(basename "$source" .cpp).o
+lent=$(dirname "$0")/lent/$name
+if [ -f "$lent" ]; then exec cp "$lent" "$name"; fi
+exec "$@"
+"""
 _TAIL_LINES = 20
 # Set outside, these would change what cocotb's runner does.
 _UNWANTED = ("PYTEST_CURRENT_TEST", "WAVES", "GUI", "RANDOM_SEED")
@@ -106,6 +118,7 @@ def run_benches(
     seed: int = 0,
     benches: Sequence[str] = BENCHES,
     waves: Path | None = None,
+    cache: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Outcome]:
     """Build the array top and run cocotb benches on it.
@@ -118,6 +131,7 @@ def run_benches(
         seed: of all random stimuli.
         benches: names of ``BENCHES``.
         waves: file that gets the waveforms.
+        cache: folder that keeps the objects of Verilator's library between builds.
         progress: called with (what, done, total).
 
     Returns:
@@ -148,9 +162,22 @@ def run_benches(
     log = folder / LOG
     log.write_bytes(b"")
     report("build", 0, 1)
+    kept = None
+    if cache is not None and simulator == "verilator":
+        options = (version("cocotb"), environment["MAKEFLAGS"], f"waves {waves is not None}")
+        kept = object_folder(cache, find_compiler(), options)
+        (folder / "lent").mkdir()
+        lend_objects(kept, folder / "lent")
+        lender = folder / "lend.sh"
+        lender.write_text(_LENDER, "utf-8")
+        lender.chmod(0o755)
+        environment["MAKEFLAGS"] += f" OBJCACHE={lender.resolve()}"
     status = _child(job | {"step": "build"}, folder, environment, lambda: None)
     if status:
         raise CheckFailed(f"{simulator}: the build failed with status {status}\n{tail(log)}")
+    if kept is not None:
+        # Of Verilator and of cocotb; the design's own are named Vtop.
+        keep_objects(kept, sorted((folder / _BUILD).glob("verilat*.o")))
     report("build", 1, 1)
 
     def count() -> None:

@@ -15,6 +15,7 @@ from rtl_gen.config import Derived, derive, parse
 from rtl_gen.top.registers import SELECTOR_REGISTERS
 from sim.verilator import ArrayDevice
 from sim.verilator.selector_host import SelectorHost
+from tests.bins import draws
 from tests.rtl_gen.fuse_blocks import random_table
 
 FIELDS = ("candidate", "kernel", "cost", "error")
@@ -59,13 +60,18 @@ def host_of(
     parameters = made.selector
     assert parameters is not None
     device.write("CONTROL", 2)
-    table = random_table(rng, shapes=[(64, 16)])
+    blocks = [raw_block(rng) for _ in range(300)]
+    # A table under which three candidates are chosen; of some one is always the cheapest.
+    chosen: set[int] = set()
+    for _ in draws(1, lambda: len(chosen) > 2, most=300):
+        table = random_table(rng, shapes=[(64, 16)])
+        golden = Selector(table, registers, cycle_bits=parameters.cycle_bits)
+        expected = golden.run(describe_raw(table, parameters, np.zeros(300, int), blocks))
+        chosen.clear()
+        chosen.update(expected.candidate.tolist())
     host = SelectorHost(device, parameters)
     host.load(table)
     host.set(registers)
-    golden = Selector(table, registers, cycle_bits=parameters.cycle_bits)
-    blocks = [raw_block(rng) for _ in range(300)]
-    expected = golden.run(describe_raw(table, parameters, np.zeros(300, int), blocks))
     return host, golden, blocks, expected
 
 
@@ -88,7 +94,6 @@ def test_choices_while_a_product_runs(opened, idle: int, stall: int, rng):
     assert during > 10, "the streams must overlap"
     for name in FIELDS:
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
-    assert len(np.unique(found.candidate)) > 2
     assert device.read("SELECTOR_CHOICES") == len(blocks)
     if made.selector.lossy:
         assert host.state == (golden.running_error, golden.alpha, golden.beta)
