@@ -34,6 +34,7 @@ def main() -> None:
         test_dir=".",
         seed=job["seed"],
         waves=job["waves"],
+        test_filter=job["only"],
         results_xml=str(Path("results.xml").resolve()),
     )
 

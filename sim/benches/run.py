@@ -119,6 +119,7 @@ def run_benches(
     benches: Sequence[str] = BENCHES,
     waves: Path | None = None,
     cache: Path | None = None,
+    only: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Outcome]:
     """Build the array top and run cocotb benches on it.
@@ -132,6 +133,7 @@ def run_benches(
         benches: names of ``BENCHES``.
         waves: file that gets the waveforms.
         cache: folder that keeps the objects of Verilator's library between builds.
+        only: regular expression of the names of the tests to run; all of them by default.
         progress: called with (what, done, total).
 
     Returns:
@@ -158,6 +160,7 @@ def run_benches(
         "benches": list(benches),
         "seed": seed,
         "waves": waves is not None,
+        "only": only,
     }
     log = folder / LOG
     log.write_bytes(b"")

@@ -16,6 +16,8 @@ from sim.verilator import ArrayDevice
 from tests.bins import draws
 from tests.sim.opened import device_of
 
+pytestmark = pytest.mark.slow  # builds simulators
+
 ALL = tuple(KERNELS)
 SHAPES = {
     # Groups of two, one beat a row, every kernel.

@@ -21,6 +21,8 @@ from sim.verilator import ArrayDevice
 from tests.bins import draws
 from tests.sim.opened import device_of
 
+pytestmark = pytest.mark.slow  # builds simulators
+
 SHAPES = {
     # Groups of two, two words to a column.
     "grouped": ArrayShape(

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from golden.cycles.count import count_cycles
 from golden.formats import KERNELS
@@ -15,6 +16,8 @@ from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.bins import draws
 from tests.sim.opened import device_of
+
+pytestmark = pytest.mark.slow  # builds simulators
 
 ALL = ("dense", "bitmap", "runlength", "nm", "block")
 SHAPES = {

@@ -19,6 +19,8 @@ from tests.bins import draws
 from tests.conftest import DEFAULT_SEED
 from tests.sim.opened import opened_device
 
+pytestmark = pytest.mark.slow  # builds simulators
+
 NAMES = ("dense", "bitmap", "runlength", "nm", "block")
 PRODUCTS = 42
 LIMIT = 20_000

@@ -14,6 +14,8 @@ from sim.verilator import ArrayDevice
 from tests.bins import draws
 from tests.sim.opened import opened_device
 
+pytestmark = pytest.mark.slow  # builds simulators
+
 SHAPE = ArrayShape(
     lanes=4, engines=4, group=2, k_tile=64, columns=8, activation_tiles=2, index_words=64,
     value_words=64, queue=8, data_bits=64, kernels=tuple(KERNELS), mac="packed",

@@ -18,6 +18,8 @@ from sim.verilator.selector_host import SelectorHost
 from tests.bins import draws
 from tests.rtl_gen.fuse_blocks import random_table
 
+pytestmark = pytest.mark.slow  # builds simulators
+
 FIELDS = ("candidate", "kernel", "cost", "error")
 BAD_SELECTOR = 1 << 5
 
