@@ -1,12 +1,17 @@
 # make test   lint, types and every test        make demo   the quickest bench table
-# make lint   lint, format and types alone      make clean  forget the environment
+# make quick  the tests that are not slow       make clean  forget the environment
+# make lint   lint, format and types alone      make soak   every test, ROUNDS times, fresh seeds
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := test
-.PHONY: test lint demo clean
+.PHONY: test quick soak lint demo clean
+
+# Neighbouring tests share a worker until one has nothing left, so that both end together.
+PYTEST := -n 2 --dist worksteal
+ROUNDS ?= 10
 
 define CHECK_PYTHON
 import os, sys, sysconfig
@@ -35,7 +40,13 @@ $(READY): pyproject.toml
 	@touch $@
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest $(PYTEST) --durations=20
+
+quick: $(READY)
+	$(BIN)/python -m pytest $(PYTEST) -m 'not slow'
+
+soak: $(READY)
+	$(BIN)/python -m tests.soak --rounds $(ROUNDS) $(PYTEST) -q
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -80,6 +80,7 @@ def simulate(
                     seed=seed,
                     benches=BENCHES_OF[derived.top] if benches is None else benches,
                     waves=waves,
+                    cache=cache_folder("verilator"),
                     progress=progress,
                 )
         finally:

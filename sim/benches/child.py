@@ -37,6 +37,7 @@ def main() -> None:
         seed=job["seed"],
         plusargs=job["plusargs"],
         waves=job["waves"],
+        test_filter=job["only"],
         results_xml=str(Path("results.xml").resolve()),
     )
 

@@ -66,7 +66,13 @@ class ArrayModel:
         """
         columns, events = [], 0
         for engine in range(self.shape.engines):
-            mine, counted = self._engine(engine, m_tiles)
+            try:
+                mine, counted = self._engine(engine, m_tiles)
+            except (KeyError, IndexError, ValueError) as error:
+                # A word taken for another: an unknown kernel, a field or a block out of its bounds.
+                raise AssertionError(
+                    f"engine {engine}: the weights are no blocks: {error}"
+                ) from error
             columns.append(mine)
             events += counted
         assert not self._open, f"{len(self._open)} activation beats after the last whole tile"

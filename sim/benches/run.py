@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 from golden.errors import CheckFailed
 from golden.operators.detection import DetectorShape
 from golden.shape import ArrayShape
+from sim.verilator import find_compiler
+from sim.verilator.runtime import keep_objects, lend_objects, object_folder
 
 from .power_up import powered_up
 from .process import BUILD, LOG, environment_of, run_child, tail
@@ -59,6 +61,16 @@ public_flat_rw -module "sparsefuse" -var "m_axis_*"
 """
 # Amaranth's Verilog leaves widths to the language's rules: these two warnings and no other.
 _VERILATOR_ARGS = ("--no-public-flat-rw", "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-O3")
+# Verilator's makefile puts this before the compiler. The source comes last; an object that another
+# build has left is copied.
+_LENDER = """\
+#!/bin/sh
+for source; do :; done
+name=$(basename "$source" .cpp).o
+lent=$(dirname "$0")/lent/$name
+if [ -f "$lent" ]; then exec cp "$lent" "$name"; fi
+exec "$@"
+"""
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,7 @@ def build_benches(
     seed: int = 0,
     waves: bool = False,
     arguments: Sequence[str] = (),
+    cache: Path | None = None,
 ) -> Built:
     """Compile a top for a simulator, from a random start of its registers and memories.
 
@@ -136,6 +149,7 @@ def build_benches(
         seed: of the start and of all random stimuli.
         waves: whether runs write waveforms.
         arguments: further arguments of the simulator's compiler.
+        cache: folder that keeps the objects of Verilator's library between builds.
 
     Raises:
         BadInput: a tool is missing.
@@ -152,9 +166,22 @@ def build_benches(
     job = {"sources": files, "build_args": list(arguments), "simulator": simulator, "waves": waves}
     log = folder / LOG
     log.write_bytes(b"")
+    kept = None
+    if cache is not None and simulator == "verilator":
+        options = (version("cocotb"), environment["MAKEFLAGS"], f"waves {waves}")
+        kept = object_folder(cache, find_compiler(), options)
+        (folder / "lent").mkdir()
+        lend_objects(kept, folder / "lent")
+        lender = folder / "lend.sh"
+        lender.write_text(_LENDER, "utf-8")
+        lender.chmod(0o755)
+        environment["MAKEFLAGS"] += f" OBJCACHE={lender.resolve()}"
     status = run_child(job | {"step": "build"}, folder, environment, lambda: False)
     if status:
         raise CheckFailed(f"{simulator}: the build failed with status {status}\n{tail(log)}")
+    if kept is not None:
+        # Of Verilator and of cocotb; the design's own are named Vtop.
+        keep_objects(kept, sorted((folder / BUILD).glob("verilat*.o")))
     settings = {"shape": asdict(shape), "config_hash": config_hash, "seed": seed}
     return Built(folder.resolve(), simulator, settings, waves)
 
@@ -165,6 +192,7 @@ def play_benches(
     benches: Sequence[str] = BENCHES,
     *,
     plusargs: Sequence[str] = (),
+    only: str | None = None,
     watch: Callable[[str], bool] = lambda log: False,
 ) -> tuple[int, list[Outcome]]:
     """Run benches on what was built.
@@ -173,6 +201,7 @@ def play_benches(
         built: the array.
         folder: existing folder to work in; keeps the log.
         benches: names of ``BENCHES``.
+        only: regular expression of the names of the tests to run; all of them by default.
         plusargs: arguments of the simulation, which its ``$value$plusargs`` finds.
         watch: called with the log so far, a few times a second; true ends the run.
 
@@ -192,6 +221,7 @@ def play_benches(
         "seed": built.settings["seed"],
         "waves": built.waves,
         "plusargs": list(plusargs),
+        "only": only,
     }
     results = folder / "results.xml"
     results.unlink(missing_ok=True)
@@ -213,6 +243,8 @@ def run_benches(
     seed: int = 0,
     benches: Sequence[str] = BENCHES,
     waves: Path | None = None,
+    cache: Path | None = None,
+    only: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Outcome]:
     """Build a top and run cocotb benches on it.
@@ -221,6 +253,8 @@ def run_benches(
         sources, shape, config_hash, folder, simulator, seed: see `build_benches`.
         benches: names of ``BENCHES``.
         waves: file that gets the waveforms.
+        cache: folder that keeps the objects of Verilator's library between builds.
+        only: regular expression of the names of the tests to run; all of them by default.
         progress: called with (what, done, total).
 
     Returns:
@@ -240,6 +274,7 @@ def run_benches(
         simulator=simulator,
         seed=seed,
         waves=waves is not None,
+        cache=cache,
     )
     report("build", 1, 1)
 
@@ -251,7 +286,7 @@ def run_benches(
             report("simulate", int(number) - 1, int(total))
         return False
 
-    status, outcomes = play_benches(built, folder, benches, watch=count)
+    status, outcomes = play_benches(built, folder, benches, only=only, watch=count)
     log = folder / LOG
     if not outcomes:
         raise CheckFailed(

@@ -13,12 +13,15 @@ from pathlib import Path
 from golden.errors import BadInput, CheckFailed
 from golden.shape import ArrayShape
 from sim.processes import Children
+from sim.verilator.runtime import bundled, keep_objects, lend_objects, locked, object_folder
 
 __all__ = ["build_library", "build_model", "find_compiler", "verilator_environment"]
 
 _HERE = Path(__file__).parent
 _HARNESS = _HERE / "harness.cpp"
-_FLAGS = ("-O2", "-fPIC", "-std=c++17", "-DVL_TIME_CONTEXT", "-w")
+_FLAGS = ("-fPIC", "-std=c++17", "-DVL_TIME_CONTEXT", "-w")
+_OPTIMISED = "-O2"
+_LIBRARY = ("verilated", "verilated_threads")
 _VERILATE = (
     "--cc",
     "-O3",
@@ -120,6 +123,8 @@ def build_library(
     sources: Sequence[Path],
     cache: Path,
     progress: Callable[[str, int, int], None] | None = None,
+    *,
+    level: str = _OPTIMISED,
 ) -> Path:
     """Verilate and compile an array; see `build_model`.
 
@@ -128,9 +133,10 @@ def build_library(
         sources: Verilog files of the top ``sparsefuse``, primitives' twins included.
         cache: folder of built libraries.
         progress: called with (what, done, total).
+        level: of the compiler's optimisation.
     """
     glue = _glue(shape)
-    return build_model("array", "sparsefuse", sources, _HARNESS, glue, cache, progress)
+    return build_model("array", "sparsefuse", sources, _HARNESS, glue, cache, progress, level)
 
 
 def build_model(
@@ -141,6 +147,7 @@ def build_model(
     glue: str,
     cache: Path,
     progress: Callable[[str, int, int], None] | None = None,
+    level: str = _OPTIMISED,
 ) -> Path:
     """Verilate and compile; the result is kept by the hash of everything that goes in.
 
@@ -154,6 +161,7 @@ def build_model(
         glue: text of ``glue.h``, which the harness includes.
         cache: folder of built libraries.
         progress: called with (what, done, total).
+        level: of the compiler's optimisation; a short run is sooner done without any.
 
     Returns:
         Path of the shared library.
@@ -165,20 +173,42 @@ def build_model(
     report = progress or (lambda *_: None)
     compiler = find_compiler()
     root, environment = verilator_environment()
+    flags = (level, *_FLAGS)
     digest = hashlib.sha256()
-    parts = [top, glue, harness.read_text(), " ".join(_FLAGS + _VERILATE), version("verilator")]
+    parts = [top, glue, harness.read_text(), " ".join(flags + _VERILATE), version("verilator")]
     parts += [path.read_text() for path in (*sorted(_HERE.glob("*.h")), *sources)]
     for part in parts:
         digest.update(part.encode() + b"\0")
     name = f"{kind}-{digest.hexdigest()[:20]}"
-    if library := _kept(cache, name):
-        return library
-    cache.mkdir(parents=True, exist_ok=True)
+    # Another process may be at the same model: wait for it and take what it has built.
+    with locked(cache / name):
+        library = _kept(cache, name)
+        if library is None:
+            library = _build(
+                top, sources, harness, glue, cache / name, flags, (compiler, root, environment),
+                report,
+            )  # fmt: skip
+    return library
+
+
+def _build(
+    top: str,
+    sources: Sequence[Path],
+    harness: Path,
+    glue: str,
+    stem: Path,
+    flags: tuple[str, ...],
+    tools: tuple[str, Path, dict[str, str]],
+    report: Callable[[str, int, int], object],
+) -> Path:
+    """Build one model; ``stem`` is the library's path but for its hash and ending."""
+    compiler, root, environment = tools
+    cache, jobs = stem.parent, os.cpu_count() or 1
     # Left from the last to the first: tools end, then the threads that wait for them, then the
     # folder goes.
     with (
         tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder,
-        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        ThreadPoolExecutor(jobs) as pool,
         Children() as children,
     ):
         work = Path(folder)
@@ -192,26 +222,35 @@ def build_model(
         pool.submit(call, [*perl, *_VERILATE, "--top-module", top, *files]).result()
         (work / "obj" / "glue.h").write_text(glue)
         include = root / "include"
-        units = sorted((work / "obj").glob("*.cpp"))
-        units += [include / "verilated.cpp", include / "verilated_threads.cpp", harness]
-        places = (work / "obj", _HERE, include, include / "vltstd")
-        headers = [f"-I{place}" for place in places]
+        written = sorted((work / "obj").glob("*.cpp"))
+        # What runs once, at the start, is not worth optimising.
+        slow = [unit for unit in written if unit.stem.endswith("__Slow")]
+        fast = [unit for unit in written if unit not in slow]
+        units = dict.fromkeys(bundled(fast, work / "obj", "fast", jobs), flags)
+        units |= dict.fromkeys(bundled(slow, work / "obj", "slow", 1), ("-O0", *flags[1:]))
+        units[harness] = flags
+        kept = object_folder(cache, compiler, flags)
+        lent = lend_objects(kept, work)
+        missing = [name for name in _LIBRARY if work / f"{name}.o" not in lent]
+        units |= {include / f"{name}.cpp": flags for name in missing}
+        headers = [f"-I{place}" for place in (work / "obj", _HERE, include, include / "vltstd")]
         count = 0
 
         def compile_unit(unit: Path) -> Path:
             nonlocal count
-            target = work / "obj" / f"{unit.stem}.o"
-            call([compiler, *_FLAGS, *headers, "-c", str(unit), "-o", str(target)])
+            target = work / f"{unit.stem}.o"
+            call([compiler, *units[unit], *headers, "-c", str(unit), "-o", str(target)])
             count += 1
             report("compile", count, len(units))
             return target
 
         objects = list(pool.map(compile_unit, units))
+        keep_objects(kept, [work / f"{name}.o" for name in missing])
         built = work / "model.so"
-        names = [str(path) for path in objects]
+        names = [str(path) for path in (*objects, *lent)]
         link = [compiler, "-shared", *names, "-o", str(built), "-pthread"]
         pool.submit(call, link).result()
-        library = cache / f"{name}-{_digest_of(built)}.so"
+        library = stem.with_name(f"{stem.name}-{_digest_of(built)}.so")
         os.replace(built, library)
     return library
 

@@ -8,6 +8,7 @@ from golden.selector.candidates import Candidate
 from golden.selector.table import BINS
 from golden.selector.unit import UnitParameters, describe_raw, raw_statistics
 from rtl_gen.fuse.feed import StatisticsFeed
+from tests.bins import draws
 from tests.rtl_gen.fuse_blocks import SHAPES, random_table, raw_blocks
 
 EXACT = (Candidate("raw"), Candidate("dense"))
@@ -40,11 +41,22 @@ def counts(p: UnitParameters, shape: int, block: np.ndarray) -> dict:
 def test_every_beat(candidates: tuple[Candidate, ...], stall: float, rng):
     p = parameters(candidates)
     table = random_table(rng)
-    shape, raw = raw_blocks(rng, NUMBER)
-    # Corners of density bins: nothing, one value, all values.
-    raw[:3] = [np.zeros((64, 16), np.int8), np.eye(1, 3, dtype=np.int8), np.ones((64, 16), np.int8)]
-    shape[:3] = len(SHAPES) - 1
-    blocks = describe_raw(table, p, shape, raw)
+    blocks = None
+
+    def filled() -> bool:
+        assert blocks is not None
+        everything = (blocks.error == 0xFFFF).any() or not p.lossy
+        bins = set(np.unique(blocks.bin)) == set(range(BINS))
+        return bool(bins and blocks.infeasible.any() and everything)
+
+    for _ in draws(1, filled, most=300):
+        shape, raw = raw_blocks(rng, NUMBER)
+        # Corners of density bins: nothing, one value, all values.
+        raw[0], raw[1] = np.zeros((64, 16), np.int8), np.eye(1, 3, dtype=np.int8)
+        raw[2] = np.ones((64, 16), np.int8)
+        shape[:3] = len(SHAPES) - 1
+        blocks = describe_raw(table, p, shape, raw)
+    assert blocks is not None
     payloads = [counts(p, int(s), b) for s, b in zip(shape, raw, strict=True)]
     dut = StatisticsFeed(p)
     taken = []
@@ -91,10 +103,7 @@ def test_every_beat(candidates: tuple[Candidate, ...], stall: float, rng):
         assert beat.last == (number == len(candidates) - 1)
         if p.lossy and not blocks.empty[row]:
             assert beat.error == blocks.error[row, number]
-    assert set(np.unique(blocks.bin)) == set(range(BINS))
     assert blocks.empty.any()
-    assert blocks.infeasible.any()
-    assert (blocks.error == 0xFFFF).any() == p.lossy
 
 
 @pytest.mark.parametrize("candidates", [EXACT, LOSSY], ids=["exact", "lossy"])

@@ -16,6 +16,7 @@ from rtl_gen.emit import verilog
 from rtl_gen.fuse.counter import value_word
 from rtl_gen.fuse.unit import FuseUnit
 from sim.verilator.fuse_unit import FuseUnitModel, raw_words
+from tests.bins import draws
 from tests.rtl_gen.fuse_blocks import SHAPES, random_table, raw_blocks, set_up
 
 EXACT = operand_candidates(("raw", "dense"), lossy=False)
@@ -48,20 +49,24 @@ def model(request) -> FuseUnitModel:
 
 
 def test_ten_thousand_blocks(model: FuseUnitModel, rng):
-    table = random_table(rng)
     shape, blocks = raw_blocks(rng, 10_000)
-    golden = Selector(table, REGISTERS, SHIFT, GAIN, model.parameters.cycle_bits)
-    expected = golden.run(describe_raw(table, model.parameters, shape, blocks))
+    chosen: set[int] = set()
+    # A table under which four candidates are chosen, and not one of them throughout.
+    for _ in draws(1, lambda: len(chosen) > 3, most=300):
+        table = random_table(rng)
+        golden = Selector(table, REGISTERS, SHIFT, GAIN, model.parameters.cycle_bits)
+        expected = golden.run(describe_raw(table, model.parameters, shape, blocks))
+        chosen.clear()
+        chosen.update(expected.candidate.tolist())
     for idle, stall in ((0, 0), (300, 300), (0, 700)):
         seed = int(rng.integers(1 << 32))
         got = model.play(table, REGISTERS, shape, blocks, idle=idle, stall=stall, seed=seed)
         assert same(got.choice, expected)
         assert got.states[-1].tolist() == [golden.running_error, golden.alpha, golden.beta]
     # The stimulus must reach what it is for.
-    assert len(np.unique(expected.candidate)) == len(model.parameters.candidates)
     assert (expected.cost == 0).any()
     if model.parameters.lossy:
-        assert golden.alpha != REGISTERS.alpha
+        assert (got.states[:, 1] != REGISTERS.alpha).any()
         assert expected.error.any()
 
 

@@ -158,7 +158,7 @@ PARAMETERS = {
 def test_patterns(name: str, stalls: bool, rng: np.random.Generator):
     parameters = PARAMETERS[name]
     share = 1.0 if not stalls else 0.6
-    chosen = blocks(rng, parameters)[: 12 if stalls else 24]
+    chosen = blocks(rng, parameters)[: 8 if stalls else 14]
     accepted, offered, _ = run(
         parameters, chosen, lambda: rng.random() < share, lambda: rng.random() < share
     )

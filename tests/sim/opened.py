@@ -19,8 +19,16 @@ __all__ = ["device_of", "opened_device"]
 
 
 @contextmanager
-def opened_device(shape: ArrayShape) -> Iterator[ArrayDevice]:
-    """Generate, build (or take from the cache) and open the array of ``shape``."""
+def opened_device(
+    shape: ArrayShape, level: str = "-O1", *, keep: bool = True
+) -> Iterator[ArrayDevice]:
+    """Generate, build (or take from the cache) and open the array of ``shape``.
+
+    Args:
+        shape: the array.
+        level: of optimisation; at ``-O1`` a small array runs as fast as at ``-O2``.
+        keep: whether the library stays in the cache, for this run's other tests and the next run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         sources = [Path(folder, "sparsefuse.v")]
         sources[0].write_text(verilog(ArrayTop(shape, 0x5EED)))
@@ -30,9 +38,13 @@ def opened_device(shape: ArrayShape) -> Iterator[ArrayDevice]:
             sources[1].write_text(
                 files("rtl_gen.mac").joinpath("primitives", name).read_text("utf-8")
             )
-        library = build_library(shape, sources, cache_folder("verilator"))
-    with ArrayDevice(shape, library) as opened:
-        yield opened
+        library = build_library(shape, sources, cache_folder("verilator"), level=level)
+    try:
+        with ArrayDevice(shape, library) as opened:
+            yield opened
+    finally:
+        if not keep:
+            library.unlink(missing_ok=True)
 
 
 def device_of(shapes: Mapping[str, ArrayShape]) -> Callable:

@@ -12,6 +12,7 @@ import yaml
 from constraints.devices import devices
 from constraints.presets import preset_text
 from flows import cli
+from flows.build import cache_folder
 from flows.commands import simulate as command
 from flows.generate import MANIFEST, generate, simulation_sources
 from golden.errors import BadInput
@@ -37,8 +38,14 @@ def derived():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "sparsefuse" / "simulate"
+    """A cache folder of the test's own, but for what Verilator's library is compiled to."""
+    kept = cache_folder("verilator")
+    kept.mkdir(parents=True, exist_ok=True)
+    own = tmp_path / "cache" / "sparsefuse"
+    own.mkdir(parents=True)
+    (own / "verilator").symlink_to(kept)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own.parent))
+    return own / "simulate"
 
 
 def _run_command(tmp_path, monkeypatch, simulator, seed, config="test", benches=()):
@@ -64,12 +71,14 @@ def _run_command(tmp_path, monkeypatch, simulator, seed, config="test", benches=
     return report
 
 
+@pytest.mark.slow
 def test_all_benches_pass_on_verilator(tmp_path, monkeypatch, cache, seed):
     report = _run_command(tmp_path, monkeypatch, "verilator", seed)
     assert f"--seed {seed}" in report["replay"]
     assert "seed" in (cache / "test-verilator.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (shutil.which("iverilog") and shutil.which("vvp")),
     reason="Icarus Verilog is not installed (Debian: apt install iverilog)",
@@ -78,6 +87,7 @@ def test_all_benches_pass_on_icarus(tmp_path, monkeypatch, cache, seed):
     assert _run_command(tmp_path, monkeypatch, "icarus", seed)["passed"]
 
 
+@pytest.mark.slow
 def test_every_kernel_passes_its_benches(tmp_path, monkeypatch, cache, seed):
     benches = ("formats", "bad_program", "cycle_count")
     report = _run_command(tmp_path, monkeypatch, "verilator", seed, "kernels", benches)
@@ -86,10 +96,10 @@ def test_every_kernel_passes_its_benches(tmp_path, monkeypatch, cache, seed):
         assert ("formats", f"structures/kernel={kernel}") in tests
 
 
-@pytest.mark.parametrize(("n", "m"), [(2, 4), (4, 8)])
-def test_other_patterns_of_n_in_m_pass(tmp_path, monkeypatch, cache, seed, n, m):
+@pytest.mark.slow
+def test_another_pattern_of_n_in_m_passes(tmp_path, monkeypatch, cache, seed):
     config = yaml.safe_load(preset_text("kernels"))
-    config["schedule"] |= {"kernels": ["nm"], "formats": {"nm": {"n": n, "m": m}}}
+    config["schedule"] |= {"kernels": ["nm"], "formats": {"nm": {"n": 4, "m": 8}}}
     path = tmp_path / "nm.yaml"
     path.write_text(yaml.safe_dump(config))
     report = _run_command(tmp_path, monkeypatch, "verilator", seed, str(path), ("formats",))
@@ -144,6 +154,7 @@ def test_random_configurations_pass_their_benches(tmp_path, monkeypatch, cache, 
     _run_command(tmp_path, monkeypatch, "verilator", seed, str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_product_bench_kills_a_broken_array(tmp_path, derived, seed, mutant):
     folder = generate(derived, tmp_path / "rtl")
@@ -161,6 +172,8 @@ def test_the_product_bench_kills_a_broken_array(tmp_path, derived, seed, mutant)
         folder=tmp_path / "sim",
         seed=seed,
         benches=("product",),
+        cache=cache_folder("verilator"),
+        only="size=exact",
     )
     failed = [outcome for outcome in outcomes if not outcome.passed]
     assert any("model says" in outcome.message for outcome in failed), outcomes
@@ -242,5 +255,6 @@ def test_the_model_notices_a_lost_beat(derived, rng):
     for skip in range(1, 8):
         model = ArrayModel(derived.shape)
         _feed(model, plan, activations, skip=skip)
-        with pytest.raises((AssertionError, KeyError, ValueError, IndexError)):
+        refusals = r"^(engine [01]: |the index stream ends|a block does not)"
+        with pytest.raises(AssertionError, match=refusals):
             model.finish(len(plan.jobs[0]))

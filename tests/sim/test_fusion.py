@@ -19,7 +19,10 @@ from golden.planner.scales import mixed_scale
 from golden.program.plan import Plan
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
+from tests.bins import draws
 from tests.sim.opened import device_of
+
+pytestmark = pytest.mark.slow  # builds simulators
 
 SHAPES = {
     # Groups of two, two words to a column.
@@ -89,7 +92,10 @@ def assert_as_defined(
 def test_random_mixed_products(device: ArrayDevice, rng: np.random.Generator):
     shape = device.shape
     seen: Counter[str] = Counter()
-    for number in range(60):
+    ties = {f"{sign}tie, {way}" for sign in ("", "negative ") for way in ("down", "up")}
+    others = {"replayed", "segments", "k tiles", "several parts to a tile", "not first"}
+    wanted = {f"{n} parts" for n in (2, 3, 4)} | ties | others | {"weight 0", "weight 1"}
+    for number in draws(40, lambda: wanted <= set(seen)):
         rows = int(rng.integers(1, rng.choice([2, shape.lanes + 1, 5 * shape.lanes])))
         depth = int(rng.integers(1, rng.choice([17, shape.k_tile + 1, 4 * shape.k_tile])))
         outputs = int(rng.integers(1, rng.choice([2, shape.engines + 1, 2 * shape.n_tile + 2])))
@@ -133,10 +139,6 @@ def test_random_mixed_products(device: ArrayDevice, rng: np.random.Generator):
             }.items()
             if hit
         )  # fmt: skip
-    ties = {f"{sign}tie, {way}" for sign in ("", "negative ") for way in ("down", "up")}
-    others = {"replayed", "segments", "k tiles", "several parts to a tile", "not first"}
-    wanted = {f"{n} parts" for n in (2, 3, 4)} | ties | others | {"weight 0", "weight 1"}
-    assert wanted <= set(seen), seen
 
 
 def test_exact_parts_and_single_parts_are_the_plain_product(
@@ -178,10 +180,13 @@ def test_saturation(device: ArrayDevice, activation: int):
     assert output.tolist() == [[2**31 - 1 if total > 0 else -(2**31)]]
 
 
-def test_real_weights_in_scales_of_their_own(device: ArrayDevice, rng: np.random.Generator):
+def test_real_weights_in_scales_of_their_own(
+    device: ArrayDevice, rng: np.random.Generator, fixed_rng: np.random.Generator
+):
     shape = device.shape
-    w = rng.normal(size=(2 * shape.k_tile, 2 * shape.engines)) * 0.02
-    w[rng.random(w.shape) < 0.02] *= 60
+    # Weights for which two scales pay.
+    w = fixed_rng.normal(size=(2 * shape.k_tile, 2 * shape.engines)) * 0.02
+    w[fixed_rng.random(w.shape) < 0.02] *= 60
     mixed = mixed_scale(w, shape=shape, byte_limit=4, cycle_limit=4)
     assert len(mixed.parts) > 1
     fused = FusedMatrix.of(mixed)

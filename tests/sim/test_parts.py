@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from golden.cycles.count import count_cycles
 from golden.formats import KERNELS, STORED
@@ -13,8 +14,11 @@ from golden.planner.fused import FusedMatrix
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
+from tests.bins import draws
 from tests.golden.plans import BlockByBlock
 from tests.sim.opened import device_of
+
+pytestmark = pytest.mark.slow  # builds simulators
 
 ALL = STORED
 SHAPES = {
@@ -80,7 +84,8 @@ def run(device: ArrayDevice, a: np.ndarray, w: np.ndarray, split: Callable | Fus
 def test_random_parts(device: ArrayDevice, rng: np.random.Generator):
     shape = device.shape
     seen: Counter[object] = Counter()
-    for number in range(60):
+    bins = (1, 2, 3, 4, "k tiles", "segments", "replayed")
+    for number in draws(40, lambda: all(seen[name] for name in bins)):
         rows = int(rng.integers(1, rng.choice([2, shape.lanes + 1, 5 * shape.lanes])))
         depth = int(rng.integers(1, rng.choice([17, shape.k_tile + 1, 4 * shape.k_tile])))
         outputs = int(rng.integers(1, rng.choice([2, shape.engines + 1, 2 * shape.n_tile + 2])))
@@ -92,13 +97,15 @@ def test_random_parts(device: ArrayDevice, rng: np.random.Generator):
         seen.update(parts)
         seen.update({"k tiles": plan.k_tiles > 1, "segments": plan.segments > 1})
         seen["replayed"] += plan.replay and plan.m_tiles > 1
-    assert all(seen[name] for name in (1, 2, 3, 4, "k tiles", "segments", "replayed")), seen
 
 
 def test_decomposition_as_the_strategy(device: ArrayDevice, rng: np.random.Generator):
     shape = device.shape
     seen: Counter[int] = Counter()
-    for objective in ("cycles", "product", "bytes", "bytes", "bytes") * 3:
+    # An array of two kernels that both hold anything has no use for a second part.
+    wanted = {1} if len(shape.kernels) == 2 else {1, 2}
+    for number in draws(12, lambda: wanted <= set(seen)):
+        objective = ("cycles", "product", "bytes")[number % 3]
         depth = int(rng.integers(shape.k_tile // 2, 2 * shape.k_tile))
         w = masked(rng, depth, int(rng.integers(1, 2 * shape.n_tile)))
         a = rng.integers(-128, 128, (2 * shape.lanes + 1, depth)).astype(np.int8)
@@ -108,9 +115,6 @@ def test_decomposition_as_the_strategy(device: ArrayDevice, rng: np.random.Gener
 
         _, parts = run(device, a, w, split)
         seen.update(parts)
-    # An array of two kernels that both hold anything has no use for a second part.
-    assert seen[1], seen
-    assert seen[2] or len(shape.kernels) == 2, seen
 
 
 def test_a_decomposed_matrix(device: ArrayDevice, rng: np.random.Generator):

@@ -6,8 +6,6 @@ every multiplier and every kernel.  ``--seed`` replays arrays and products alike
 
 from collections import Counter
 from collections.abc import Callable
-from importlib.resources import files
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,11 +18,12 @@ from golden.operators.matmul import matmul
 from golden.planner.choose import built_kernels
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape, minimum_ring_words
-from rtl_gen.emit import verilog
-from rtl_gen.mac import PRIMITIVES
-from rtl_gen.top import ArrayTop
-from sim.verilator import ArrayDevice, build, build_library
+from tests.bins import draws
+from tests.conftest import DEFAULT_SEED
 from tests.golden.plans import BlockByBlock
+from tests.sim.opened import opened_device
+
+pytestmark = pytest.mark.slow  # builds simulators
 
 NAMES = tuple(KERNELS)
 PRODUCTS = 42
@@ -112,32 +111,20 @@ def random_split(rng: np.random.Generator, shape: ArrayShape) -> Callable:
     return split
 
 
-@pytest.fixture
-def quick_compiler(monkeypatch):
-    """A second of simulation is not worth ten of optimisation."""
-    flags = tuple("-O0" if flag == "-O2" else flag for flag in build._FLAGS)
-    monkeypatch.setattr(build, "_FLAGS", flags)
-
-
-def device_of(shape: ArrayShape, folder: Path) -> ArrayDevice:
-    sources = [folder / "sparsefuse.v"]
-    sources[0].write_text(verilog(ArrayTop(shape, 0x5EED)))
-    if shape.mac in PRIMITIVES:
-        name = PRIMITIVES[shape.mac]
-        sources.append(folder / name)
-        text = files("rtl_gen.mac").joinpath("primitives", name).read_text("utf-8")
-        sources[1].write_text(text)
-    return ArrayDevice(shape, build_library(shape, sources, folder / "library"))
-
-
 @pytest.mark.parametrize("number", range(len(MAC_KINDS)))
-def test_a_random_array_is_its_models(number: int, rng, tmp_path: Path, quick_compiler):
+def test_a_random_array_is_its_models(number: int, rng, request: pytest.FixtureRequest):
     shape = random_shape(rng, number)
     print(shape)
     stored = [kernel.name for kernel in built_kernels(shape, "auto")]
     seen: Counter[str] = Counter()
-    with device_of(shape, tmp_path) as device:
-        for case in range(PRODUCTS):
+    bins = {*shape.kernels, "replayed", "several parts"}
+    bins |= {"k split"} if shape.engines % 2 == 0 else set()
+    bins |= {"mixed kernels"} if len(stored) > 1 else set()
+    # A second of simulation is not worth ten of optimisation, and nobody asks again for the arrays
+    # of a fresh seed.
+    keep = request.config.option.seed == DEFAULT_SEED
+    with opened_device(shape, "-O0", keep=keep) as device:
+        for case in draws(PRODUCTS, lambda: all(seen[name] for name in bins)):
             rows = int(rng.integers(1, 3 * shape.lanes + 1))
             depth = int(rng.integers(1, rng.choice([9, shape.k_tile + 1, 3 * shape.k_tile])))
             outputs = int(rng.integers(1, rng.choice([3, 2 * shape.n_tile + 3])))
@@ -177,7 +164,3 @@ def test_a_random_array_is_its_models(number: int, rng, tmp_path: Path, quick_co
             }.items():
                 seen[name] += bool(hit)
     print(dict(seen))
-    bins = {*shape.kernels, "replayed", "several parts"}
-    bins |= {"k split"} if shape.engines % 2 == 0 else set()
-    bins |= {"mixed kernels"} if len(stored) > 1 else set()
-    assert all(seen[name] for name in bins), (bins, seen)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flows.bench.akf_masks import least_bytes, least_stored
-from flows.compress.masks import MASKS, mask_of
+from flows.compress.masks import MASKS, mask_of, patchwork
 from golden.errors import BadInput
 from golden.formats import KERNELS
 from tests.golden.plans import ALL
@@ -14,8 +14,8 @@ STRUCTURES = [name for name in MASKS if name != "mixed"]
 
 @pytest.mark.parametrize("kind", STRUCTURES)
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])
-def test_no_format_stores_less(kind, sparsity, rng):
-    mask = mask_of(kind, 128, sparsity, rng)
+def test_no_format_stores_less(kind, sparsity, fixed_rng):
+    mask = mask_of(kind, 128, sparsity, fixed_rng)
     least = least_bytes(kind, mask)
     assert mask.sum() <= least
     weights = mask.astype(np.int8)
@@ -44,13 +44,22 @@ def test_least_bytes_of_small_masks():
         least_bytes("mixed", one)
 
 
-def test_clusters_take_fewer_bits_than_scattered_non_zeros(rng):
-    mask = mask_of("clustered", 128, 0.9, rng)
+def test_clusters_take_fewer_bits_than_scattered_non_zeros(fixed_rng):
+    mask = mask_of("clustered", 128, 0.9, fixed_rng)
     assert least_bytes("clustered", mask) < least_bytes("random", mask)
 
 
-def test_columns_of_their_own_variants_are_no_dearer_than_one_for_all(rng):
-    weights = mask_of("mixed", 128, 0.7, rng).astype(np.int8)
+def test_a_patchwork_is_the_mixed_mask():
+    mask = mask_of("mixed", 128, 0.7, np.random.default_rng(3))
+    patches = patchwork(128, 0.7, np.random.default_rng(3))
+    assert len(patches) == 64
+    assert len({kind for _, _, kind, _ in patches}) >= 4
+    for rows, columns, _, patch in patches:
+        assert np.array_equal(mask[rows, columns], patch)
+
+
+def test_columns_of_their_own_variants_are_no_dearer_than_one_for_all(fixed_rng):
+    weights = mask_of("mixed", 128, 0.7, fixed_rng).astype(np.int8)
     mine = least_stored(ALL, weights, 64, 1.0)
     for name in ("bitmap", "runlength"):
         kernel = KERNELS[name].configured(ALL)

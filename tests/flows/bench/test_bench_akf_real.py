@@ -58,7 +58,7 @@ def test_loud_channels_are_equalised_and_errors_are_those_of_the_float_layer(tok
     assert given["error_equalised"] == given["error_quantisation"]
 
 
-def test_what_exceeds_the_budget_does_not_count(tokens, rng):
+def test_what_exceeds_the_budget_does_not_count(tokens, fixed_rng):
     # One loud feature per token, a different one each time, coarsens all others.
     loud = Tokens(tokens.weight, *(part.copy() for part in tokens.sets))
     for part in loud.sets:
@@ -67,7 +67,7 @@ def test_what_exceeds_the_budget_does_not_count(tokens, rng):
     assert found["error_quantisation"] > BUDGET
     assert (found["counts"], found["gain"], found["weights_dropped"]) == (False, 1.0, 0)
     # Weights that only unseen tokens contradict: calibration can't know, the judge tokens tell.
-    strange = tokens._replace(judge=rng.normal(0, 1, (80, 96)).astype(np.float32))
+    strange = tokens._replace(judge=fixed_rng.normal(0, 1, (80, 96)).astype(np.float32))
     found = approximate_layer(akf_config(8), "layer", strange, 0.0, int8_activations=True)
     assert found["error"] > BUDGET >= found["error_calibration"]
     assert found["cycles"] < found["cycles_exact"]

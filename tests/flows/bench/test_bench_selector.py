@@ -33,10 +33,10 @@ class Model:
 
 
 @pytest.mark.parametrize("wrong", [(), (3, 40)])
-def test_unlike_decisions_are_counted(wrong: tuple[int, ...], rng):
+def test_unlike_decisions_are_counted(wrong: tuple[int, ...], fixed_rng):
     table = operand_table(bench.bench_config(lossy=True))
-    blocks = [bench.mixed_block(rng, 64, 16) for _ in range(60)]
-    others = bench.scrambled(table, rng)
+    blocks = [bench.mixed_block(fixed_rng, 64, 16) for _ in range(60)]
+    others = bench.scrambled(table, fixed_rng)
     for used in (table, others):
         played, unlike = bench.compare(cast(Any, Model(wrong)), used, blocks)
         assert unlike == len(wrong)
@@ -44,8 +44,8 @@ def test_unlike_decisions_are_counted(wrong: tuple[int, ...], rng):
     assert not np.array_equal(others.rom_image(), table.rom_image())
 
 
-def test_mixed_blocks_are_of_every_kind(rng):
-    blocks = [bench.mixed_block(rng, 64, 16) for _ in range(200)]
+def test_mixed_blocks_are_of_every_kind(fixed_rng):
+    blocks = [bench.mixed_block(fixed_rng, 64, 16) for _ in range(200)]
     shares = np.array([np.count_nonzero(block) / block.size for block in blocks])
     assert (shares == 0).any()
     assert (shares > 0.9).any()

@@ -97,9 +97,9 @@ def test_the_measured_error_of_float_operands_stays_within_the_budget(budget, he
 
 
 @pytest.mark.parametrize("held_out", [0.0, 0.25])
-def test_the_budget_holds_with_divisors_and_more_is_dropped(held_out, table, rng):
-    activations, weights = floats(rng)
-    activations[:, ::15] *= 10
+def test_the_budget_holds_with_divisors_and_more_is_dropped(held_out, table, fixed_rng):
+    activations, weights = floats(fixed_rng)
+    activations[:, ::15] *= 25
     activations[:, 4], activations[7], weights[11], weights[:, 3] = 0, 0, 0, 0
     layer = equalised_layer(weights, activations, held_out=held_out)
     sample = sample_of(activations, layer)
@@ -114,8 +114,8 @@ def test_the_budget_holds_with_divisors_and_more_is_dropped(held_out, table, rng
     assert np.count_nonzero(near.weights) < np.count_nonzero(plain.weights)
 
 
-def test_a_larger_budget_drops_more_and_the_others_make_up_for_it(table, rng):
-    activations, weights = floats(rng)
+def test_a_larger_budget_drops_more_and_the_others_make_up_for_it(table, fixed_rng):
+    activations, weights = floats(fixed_rng)
     found = [run(activations, weights, b, table) for b in (0.018, 0.05, 0.2)]
     dropped = [near.dropped for near in found]
     assert 0 < dropped[0] < dropped[1] < dropped[2] < weights.size
@@ -139,18 +139,18 @@ def test_a_budget_below_rounding_fails_with_both_figures(table, rng):
         run(activations, weights, 0.0, table)
 
 
-def test_compensated_rounding_reaches_what_plain_rounding_misses(table, rng):
+def test_compensated_rounding_reaches_what_plain_rounding_misses(table, fixed_rng):
     # Activations that are int8 exactly, so that rounding of weights is the whole error.
-    activations = np.rint(floats(rng)[0] * 5).clip(-127, 127).astype(np.int8)
-    weights = floats(rng)[1]
+    activations = np.rint(floats(fixed_rng)[0] * 5).clip(-127, 127).astype(np.int8)
+    weights = floats(fixed_rng)[1]
     plain = run(activations, weights, 1.0, table).error_quantisation
     near = run(activations, weights, 0.8 * plain, table)
     assert near.error <= 0.8 * plain < near.error_quantisation
     assert recomputed(activations, weights, near) == pytest.approx(near.error)
 
 
-def test_zeros_silence_and_the_smallest_sizes(table, rng):
-    activations, weights = integers(rng)
+def test_zeros_silence_and_the_smallest_sizes(table, fixed_rng):
+    activations, weights = integers(fixed_rng)
     nothing = run(activations, np.zeros_like(weights), 0.1, table)
     assert (nothing.dropped, nothing.error) == (0, 0.0)
     nothing = run(activations.astype(np.float32), np.zeros((75, 37), np.float32), 0.0, table)

@@ -11,6 +11,7 @@ from golden.formats import KERNELS, preferred
 from golden.planner.choose import ByCycles, built_kernels, choose_kernel, column_costs, kept_rows
 from golden.planner.tile import Tile
 from golden.shape import ArrayShape
+from tests.bins import draws
 
 SHAPE = ArrayShape(
     lanes=4, engines=4, group=2, k_tile=64, columns=8, activation_tiles=2, index_words=64,
@@ -41,7 +42,7 @@ def cycles_of(name: str, block: np.ndarray) -> int:
 
 def test_the_choice_is_the_best_of_all(rng: np.random.Generator):
     chosen = set()
-    for _ in range(200):
+    for _ in draws(100, lambda: {"dense", "bitmap", "runlength", "block"} <= chosen):
         block = block_of(rng, int(rng.integers(1, 65)), int(rng.integers(1, 9)))
         best = None
         for place, name in enumerate(preferred()):
@@ -55,7 +56,6 @@ def test_the_choice_is_the_best_of_all(rng: np.random.Generator):
         kernel, cycles = choose_kernel(built_kernels(SHAPE, "auto"), block)
         assert (kernel.name, cycles) == (preferred()[best[2]], best[0])
         chosen.add(kernel.name)
-    assert len(chosen) > 1
 
 
 def test_kernels_that_need_fewer_index_words_are_preferred_where_words_are_short():

@@ -70,13 +70,16 @@ def test_heaviest_first():
 
 
 def test_loads_are_even(rng: np.random.Generator):
+    over = blind = 0.0
     for _ in range(50):
         costs = rng.integers(1, 257, 512)
         engines = int(rng.choice([2, 4, 8, 16]))
         loads = np.array([costs[part].sum() for part in assign_columns(costs, engines, 1)[0]])
         assert loads.max() <= loads.mean() + costs.max()
-        blind = costs.reshape(engines, -1).sum(axis=1).max()
-        assert loads.max() <= blind
+        over += loads.max() - loads.mean()
+        blind += costs.reshape(engines, -1).sum(axis=1).max() - loads.mean()
+    # Columns dealt out as they come are hundreds of cycles out of step, in each of 50 draws.
+    assert over < 0.1 * blind
 
 
 def test_segments_are_even(rng: np.random.Generator):

@@ -71,8 +71,8 @@ def test_bisection_balances_load_not_number():
     assert len(light) == 30
 
 
-def test_tiles_end_where_the_structure_does(rng):
-    weights = patchwork(rng)
+def test_tiles_end_where_the_structure_does(fixed_rng):
+    weights = patchwork(fixed_rng)
     bounds = Grouping(SHAPE, 1.0).bounds(sent(weights))
     assert bounds.tolist() == [0, 192, 384]
 
@@ -87,8 +87,8 @@ def test_bounds_are_a_partition_within_the_tile(rng):
         assert np.diff(bounds).max() <= SHAPE.k_tile
 
 
-def test_grouped_columns_take_fewer_bytes(rng):
-    weights = patchwork(rng)
+def test_grouped_columns_take_fewer_bytes(fixed_rng):
+    weights = patchwork(fixed_rng)
     activations = np.ones((32, len(weights)), np.int8)
     dealt = plan_matmul(SHAPE, activations, weights, chooser=BlockByBlock(SHAPE, cheapest))
     grouping = Grouping(SHAPE, 1.0)

@@ -10,6 +10,7 @@ from golden.operators.matmul import matmul
 from golden.planner.product import plan_matmul
 from golden.program.plan import MAX_REPLAYS
 from golden.shape import minimum_ring_words
+from tests.bins import draws
 from tests.golden.plans import BASE, SHAPES, check_streams, operands, plans, results_of
 
 
@@ -134,7 +135,9 @@ def test_weights_beyond_the_rings_are_streamed_one_tile_of_tokens_a_job(rng: np.
 
 def test_replayed_segments_fit_the_rings(rng: np.random.Generator):
     seen = set()
-    for shape in SHAPES.values():
+    # Both with and without replay, in one segment and in several.
+    for number in draws(len(SHAPES), lambda: len(seen) == 4):
+        shape = list(SHAPES.values())[number % len(SHAPES)]
         for plan, _, _ in plans(rng, shape):
             seen.add((plan.replay, plan.segments > 1))
             if not plan.replay:
@@ -146,7 +149,6 @@ def test_replayed_segments_fit_the_rings(rng: np.random.Generator):
                 spare = shape.words_per_beat
                 assert index + spare <= shape.index_words
                 assert values + spare <= shape.value_words
-    assert seen == {(False, False), (False, True), (True, False), (True, True)}
 
 
 def test_short_segments_replay_without_running_dry():
