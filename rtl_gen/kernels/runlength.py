@@ -46,7 +46,8 @@ class RunLengthDecoder(BlockDecoder):
             row.eq(position + entry.first + Mux(is_pad, entry.second, 0)),
             self.found.valid.eq(self.enable & self.index.valid & push),
             step.eq(self.enable & self.index.valid & (self.found.ready | ~push)),
-            out.k.eq(row),
+            # A close token's entry is no gap: its row may be none of the tile's, row 0 always is.
+            out.k.eq(Mux(is_end, 0, row)),
             out.valued.eq(~is_end),
             out.last.eq(is_end | (~is_pad & second_end)),
             self.column_end.eq(step & out.last),

@@ -17,9 +17,9 @@ class ValueReader(wiring.Component):
     """Bytes of the value words, eight to a word, in the order of the rows.
 
     Operation: values enter in beats and are read byte by byte.  A row that is ``valued`` takes
-    the next byte, unless it is ``carried`` and has its own; a close token passes alone, as row 0.
-    At the end of a segment the rest of the word is skipped, or the segment's first byte is the next
-    one if it is to be played again; between jobs the reader moves on to the next beat.
+    the next byte, unless it is ``carried`` and has its own; a close token passes alone.  At the
+    end of a segment the rest of the word is skipped, or the segment's first byte is the next one
+    if it is to be played again; between jobs the reader moves on to the next beat.
 
     Latency: `latency_cycles` cycles in which ``enable`` is high; one event per cycle, also from
     one play to the next.
@@ -111,10 +111,6 @@ class ValueReader(wiring.Component):
             if self._carried:
                 with m.If(fetching.carried):
                     m.d.sync += out.value.eq(fetching.byte)
-        # The only row that every tile has: a close token's own may never have been written. The
-        # reset stands alone, so that synthesis gives it to the registers' own.
-        with m.If(self.enable & ~fetching.valued):
-            m.d.sync += out.k.eq(0)
         return m
 
     def _bytes(self, m: Module, found, needs_byte: Signal, take: Signal):

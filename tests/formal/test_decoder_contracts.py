@@ -53,6 +53,7 @@ MUTANTS = {
         ("out.last.eq(is_end | (~is_pad & second_end))", "out.last.eq(is_end | second_end)"),
         ("second_end), 2, 1))", "second_end), 1, 1))"),
         ("(is_pad & second_gap) | (~is_end", "(~is_end"),
+        ("Mux(is_end, 0, row)", "row"),
     ],
     "nm": [("last_slot.eq(slot == self._n - 1)", "last_slot.eq(slot == 0)"),
            ("run.eq(Mux(out.last, 0, run + 1))", "run.eq(run + 1)"),
@@ -330,7 +331,7 @@ class Contract(wiring.Component):
             Assert(decoder.found.valid == (there & ~lone_pad)),
             Assert(~decoder.found.valid | (out.last == closes)),
             Assert(~decoder.found.valid | (out.valued == ~token)),
-            Assert(~(decoder.found.valid & out.valued) | (out.k == row)),
+            Assert(~decoder.found.valid | (out.k == Mux(token, 0, row)[: shape.k_bits])),
             # Invariants.
             Assert(inside.position == passed[: shape.k_bits]),
             Assert(passed <= (1 << shape.k_bits)),
