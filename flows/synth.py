@@ -1,4 +1,4 @@
-"""Synthesise generated Verilog with Yosys and report its area per INT8 multiplier lane."""
+"""Synthesise generated Verilog with Yosys and report its area per multiplier lane or unit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Manifest(BaseModel):
         array: name of the module that holds the engines, without the bus around them.
         files: Verilog files relative to the manifest, in reading order.
         simulation_models: those that stand in for vendor primitives and are never synthesised.
-        macs: INT8 multiplier lanes.
+        macs: INT8 multiplier lanes, None in a design without any.
+        units: what the design consists of beside its bus: engines, or detector units.
         config_hash: hash of the configuration that the Verilog was generated from.
     """
 
@@ -40,8 +41,14 @@ class Manifest(BaseModel):
     array: str = Field(min_length=1)
     files: list[str] = Field(min_length=1)
     simulation_models: list[str] = []
-    macs: int = Field(ge=1)
+    macs: int | None = Field(default=None, ge=1)
+    units: int = Field(default=1, ge=1)
     config_hash: str = Field(min_length=1)
+
+    @property
+    def shares(self) -> tuple[str, int]:
+        """What areas are divided by, and how many of it there are."""
+        return ("unit", self.units) if self.macs is None else ("mac", self.macs)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -171,6 +178,7 @@ def synthesise(
         out,
     )
     seconds = time.monotonic() - started
+    share, count = manifest.shares
     cells = yosys.stat(out / yosys.STAT_FILE, module)
     totals = family.totals(cells)
     report: dict = {
@@ -189,7 +197,8 @@ def synthesise(
         "bram_unit": family.bram_unit,
         "cells": cells,
         "macs": manifest.macs,
-        **{f"{name}_per_mac": round(totals[name] / manifest.macs, 4) for name in CLASSES[:3]},
+        "units": manifest.units,
+        **{f"{name}_per_{share}": round(totals[name] / count, 4) for name in CLASSES[:3]},
         "seconds": round(seconds, 3),
     }
     if pnr:

@@ -12,7 +12,7 @@ from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from flows.terminal import print_table
 from golden.errors import BadInput
-from rtl_gen.config import derive, load
+from rtl_gen.config import Config, derive, load
 
 __all__ = ["register"]
 
@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
         ] = False,
         report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
     ) -> None:
-        """Synthesise the array of a configuration and report its area."""
-        derived = derive(load(config))
+        """Synthesise the array or the detector units of a configuration and report their area."""
+        derived = derive(load(config, Config))
         if seeds > 1 and not pnr:
             raise BadInput(f"seeds: must be 1 without --pnr, got {seeds}")
         folder = cache_folder("synth")
@@ -53,11 +53,15 @@ def register(app: typer.Typer) -> None:
             write_json(report, figures)
         names = ("lut", "ff", "dsp", "bram", "lutram", "carry")
         rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
-        rows += [(f"{name} per MAC", figures[f"{name}_per_mac"]) for name in ("lut", "ff", "dsp")]
+        share, count = manifest.shares
+        label = {"mac": "MAC", "unit": "unit"}[share]
+        rows += [
+            (f"{name} per {label}", figures[f"{name}_per_{share}"]) for name in ("lut", "ff", "dsp")
+        ]
         if pnr:
             rows += [("Fmax (MHz)", figures["pnr"]["fmax_mhz"])]
         if seeds > 1:
             tried = ", ".join(f"{run['fmax_mhz']:.1f}" for run in figures["pnr"]["tried"])
             rows += [("seeds tried (MHz)", tried)]
-        title = f"{derived.name} on {target}: {module}, {manifest.macs} MACs"
+        title = f"{derived.name} on {target}: {module}, {count} {label}s"
         print_table(title, ("measured", figures["tool"]), rows)
