@@ -1,4 +1,4 @@
-"""Synthesise generated Verilog with Yosys and report its area per INT8 multiplier lane."""
+"""Synthesise generated Verilog with Yosys and report its area per multiplier lane or unit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Manifest(BaseModel):
         array: name of the module that holds the engines, without the bus around them.
         files: Verilog files relative to the manifest, in reading order.
         simulation_models: those that stand in for vendor primitives and are never synthesised.
-        macs: INT8 multiplier lanes.
+        macs: INT8 multiplier lanes, None in a design without any.
+        units: what the design consists of beside its bus: engines, or detector units.
         config_hash: hash of the configuration that the Verilog was generated from.
         device: part that it was generated for; None where the manifest names none.
         shape: dimensions of the array, with its MAC; None where there is no array.
@@ -51,7 +52,8 @@ class Manifest(BaseModel):
     array: str = Field(min_length=1)
     files: list[str] = Field(min_length=1)
     simulation_models: list[str] = []
-    macs: int = Field(ge=1)
+    macs: int | None = Field(default=None, ge=1)
+    units: int = Field(default=1, ge=1)
     config_hash: str = Field(min_length=1)
     device: str | None = None
     shape: _Shape | None = None
@@ -60,6 +62,11 @@ class Manifest(BaseModel):
     def mac(self) -> str | None:
         """MAC that the array is built with, a name of `golden.numerics.mac_kinds.MAC_KINDS`."""
         return None if self.shape is None else self.shape.mac
+
+    @property
+    def shares(self) -> tuple[str, int]:
+        """What areas are divided by, and how many of it there are."""
+        return ("unit", self.units) if self.macs is None else ("mac", self.macs)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -217,6 +224,7 @@ def synthesise(
         out,
     )
     seconds = time.monotonic() - started
+    share, count = manifest.shares
     cells = yosys.stat(out / yosys.STAT_FILE, module)
     counts = totals(synthesis, cells)
     lut_sites = counts["lut"] + counts["lutram"] + synthesis.carry_luts * counts["carry"]
@@ -238,7 +246,8 @@ def synthesise(
         "cells": cells,
         "share": _shares(counts, lut_sites, synthesis.bram_bits, part),
         "macs": manifest.macs,
-        **{f"{name}_per_mac": round(counts[name] / manifest.macs, 4) for name in CELL_CLASSES[:3]},
+        "units": manifest.units,
+        **{f"{name}_per_{share}": round(counts[name] / count, 4) for name in CELL_CLASSES[:3]},
         "seconds": round(seconds, 3),
     }
     if pnr:

@@ -13,7 +13,7 @@ from flows.synth import check_target, read_manifest, synthesise
 from flows.synth_targets import TARGETS
 from flows.terminal import print_table
 from golden.errors import BadInput
-from rtl_gen.config import Derived, derive, load, retarget
+from rtl_gen.config import Config, Design, derive, load, retarget
 
 __all__ = ["register"]
 
@@ -42,9 +42,9 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option(help="JSON report to write; none by default.")
         ] = None,
     ) -> None:
-        """Synthesise the array of a configuration and report its area."""
+        """Synthesise the array or the detector units of a configuration and report their area."""
         check_outputs({"--report": report}, {"CONFIG": config})
-        wanted = derive(load(config))
+        wanted = derive(load(config, Config))
         if seeds > 1 and not pnr:
             raise BadInput(f"seeds: must be 1 without --pnr, got {seeds}")
         check_target(target, pnr)
@@ -65,34 +65,45 @@ def register(app: typer.Typer) -> None:
         figures["rebuilt_from"] = None if built is wanted else _origin(wanted)
         if report is not None:
             write_json(report, figures)
-        title = f"{built.name} on {target}: {module}, {manifest.macs} MACs"
-        print_table(title, ("measured", figures["tool"]), _rows(figures))
+        share, count = manifest.shares
+        label = {"mac": "MAC", "unit": "unit"}[share]
+        title = f"{built.name} on {target}: {module}, {count} {label}s"
+        print_table(title, ("measured", figures["tool"]), _rows(figures, share, label))
 
 
-def _origin(wanted: Derived) -> dict[str, str]:
+def _mac(design: Design) -> str | None:
+    """MAC of an array; a design without multipliers has none."""
+    return getattr(design.shape, "mac", None)
+
+
+def _origin(wanted: Design) -> dict[str, str | None]:
     """What the configuration asked for, where it was rebuilt for another family."""
     return {
         "device": wanted.device.name,
-        "mac": wanted.shape.mac,
+        "mac": _mac(wanted),
         "config_hash": wanted.config_hash,
     }
 
 
-def _rebuilt(wanted: Derived, built: Derived) -> str:
+def _rebuilt(wanted: Design, built: Design) -> str:
     """One sentence about a design that is measured on another family than its device's."""
-    return (
-        f"{wanted.name} is for {wanted.device.name} with MAC {wanted.shape.mac}; "
-        f"rebuilt for {built.device.name} with MAC {built.shape.mac}"
-    )
+    parts = [
+        f"{design.device.name} with MAC {_mac(design)}" if _mac(design) else design.device.name
+        for design in (wanted, built)
+    ]
+    return f"{wanted.name} is for {parts[0]}; rebuilt for {parts[1]}"
 
 
-def _rows(figures: dict) -> list[tuple[str, object]]:
+def _rows(figures: dict, share: str, label: str) -> list[tuple[str, object]]:
     """The table: what was measured, its cells, their share of the part, per MAC, the clock."""
-    rows: list[tuple[str, object]] = [("part", figures["part"]), ("MAC", figures["mac"])]
+    rows: list[tuple[str, object]] = [("part", figures["part"])]
+    rows += [("MAC", figures["mac"])] if figures["mac"] else []
     names = ("lut", "ff", "dsp", "bram", "lutram", "carry")
     rows += [(name, figures[name]) for name in names]
     rows += [(f"{name} % of the part", f"{100 * v:.1f}") for name, v in figures["share"].items()]
-    rows += [(f"{name} per MAC", figures[f"{name}_per_mac"]) for name in ("lut", "ff", "dsp")]
+    rows += [
+        (f"{name} per {label}", figures[f"{name}_per_{share}"]) for name in ("lut", "ff", "dsp")
+    ]
     if "pnr" in figures:
         placed = figures["pnr"]
         rows += [("Fmax (MHz)", placed["fmax_mhz"]), ("nextpnr", placed["device"])]

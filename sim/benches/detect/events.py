@@ -74,7 +74,7 @@ async def patterns(dut: Any) -> None:
         host.pace(idle, pressure)
         limit = threshold_of(host.rng) if threshold is None else threshold
         dealt = deal(host.rng, _SHAPE, host.rng.randint(1, 5 * _SHAPE.units))
-        early = host.rng.choice((0, 0, host.rng.randint(1, 30)))
+        early = host.rng.randint(1, 30) if jobs % 3 == 0 else 0
         await host.job(dealt, limit, early=early)
         _COVERAGE.hit("words before the start", early)
         _cover(dealt, limit)
@@ -89,14 +89,15 @@ async def corners(dut: Any) -> None:
     host = DetectHost(dut, "corners")
     await host.begin()
     extremes = np.array([-128, 127, -127, 126, -126, 1, -1, 0], np.int8)
-    cut = min(extremes.size, _SHAPE.rows)
+    cut = np.split(extremes, range(_SHAPE.rows, extremes.size, _SHAPE.rows))
     sizes = {0, 1, 2, _W - 1, _W, _W + 1, 2 * _W - 1, min(256, _SHAPE.rows)}
     jobs = 0
     for threshold in (*THRESHOLDS, 2, 63, 64, 65, 125):
-        vectors = [extremes[:cut], extremes[::-1][:cut], np.zeros(_W, np.int8)]
+        vectors = [*cut, *(part[::-1] for part in cut), np.zeros(_W, np.int8)]
         vectors += [np.full(size, -128, np.int8) for size in sorted(sizes) if size <= _SHAPE.rows]
         # Each unit gets the same ones in another order.
-        dealt = [vectors[unit:] + vectors[:unit] for unit in range(_SHAPE.units)]
+        turns = [unit % len(vectors) for unit in range(_SHAPE.units)]
+        dealt = [vectors[turn:] + vectors[:turn] for turn in turns]
         host.pace(*host.rng.sample(PATTERNS, 2))
         await host.job(dealt, threshold)
         _cover(dealt, threshold)

@@ -53,11 +53,13 @@ def deal(
 
 
 def keeps(rng: random.Random, shape: DetectorShape, count: int) -> RawWords:
-    """``count`` words of any bytes, of which any are kept, cut into vectors at random."""
+    """``count`` words of any bytes, of which some are kept, cut into vectors at random."""
     draw = np.random.default_rng(rng.getrandbits(64))
     data = draw.integers(-128, 128, (count, shape.width), dtype=np.int8)
     last = draw.random(count) < 0.4
     # No vector may grow longer than rows can be counted.
     last[shape.rows // shape.width - 1 :: max(1, shape.rows // shape.width)] = True
     last[-1:] = True
-    return RawWords(data, draw.random(data.shape) < draw.choice([0.1, 0.5, 0.9]), last)
+    keep = draw.random(data.shape) < draw.choice([0.1, 0.5, 0.9])
+    keep[0, 0] = False
+    return RawWords(data, keep, last)
