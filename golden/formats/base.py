@@ -163,6 +163,10 @@ class Kernel(ABC):
         """Whether the format can hold an int8 block; most hold any."""
         return True
 
+    def trimmed(self, block: np.ndarray) -> np.ndarray:
+        """An int8 block without the values that the format can't hold, if there are any."""
+        return block
+
     def refusal(self) -> str:
         """Why a block is refused, to follow "the weights"."""
         return ""

@@ -64,6 +64,12 @@ class StructuredNM(Kernel):
     def most_entries(self, depth: int) -> int:
         return -(-depth // self.m) * self.n
 
+    def trimmed(self, block: np.ndarray) -> np.ndarray:
+        # Of each M rows the first N non-zero ones stay.
+        runs = self._runs(block)
+        runs[np.cumsum(runs != 0, axis=-1) > self.n] = 0
+        return np.ascontiguousarray(runs.reshape(block.shape[1], -1)[:, : len(block)].T)
+
     def refusal(self) -> str:
         return f"they are not {self.n}:{self.m} sparse"
 

@@ -211,4 +211,10 @@ class RunLength(Kernel):
         return found
 
     def possible(self, k_tile: int) -> Sequence[str]:
-        return self.situations if self.pad < k_tile else self.situations[:2]
+        # Two pads in a row leave one alone; of a single one it hangs on where a word ends.
+        return [
+            name
+            for name in self.situations
+            if (name != "lone pad" or 2 * self.pad < k_tile)
+            and (name != "pad with its gap" or self.pad < k_tile)
+        ]

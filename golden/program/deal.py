@@ -115,7 +115,7 @@ class Deal:
 
     def words(self, operand: np.ndarray) -> np.ndarray:
         """The operand's words in the order of the stream, uint64."""
-        raw = KERNELS["raw"]
+        raw = KERNELS["raw"]()
         return np.concatenate([raw.encode(block.of(operand))[0] for block in self.blocks])
 
 

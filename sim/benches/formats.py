@@ -11,7 +11,6 @@ import cocotb
 import numpy as np
 
 from golden.formats import KERNELS
-from golden.formats.entries import entries_per_word
 from golden.operators.matmul import matmul
 from golden.planner.product import plan_matmul
 from golden.program.plan import Plan
@@ -22,7 +21,6 @@ from .stimulus import Coverage, fitted
 _SHAPE = SETTINGS.shape
 _V, _P, _K = _SHAPE.lanes, _SHAPE.engines, _SHAPE.k_tile
 _DEPTHS = (1, 2, 15, 16, 17, 63, 64, 65, _K - 1, _K, _K + 1, 2 * _K + _SHAPE.nm_m + 1)
-_PAD = (1 << _SHAPE.gap_bits) - 2
 """Zeros that a pad of the run-length kernel stands for."""
 _OUTPUTS = (1, _P, _P + 1, 3 * _P + 2)
 
@@ -81,14 +79,6 @@ _PATTERNS: dict[str, _Pattern] = {
     "sparse": _sparse,
 }
 
-_BINS = {
-    "dense": ("zero value stored",),
-    "bitmap": ("empty word inside a column", "close token", "chunk passed over"),
-    "runlength": ("lone pad", "pad with its gap", "end with its gap", "close token"),
-    "nm": ("slot filled with zero", "last run partial", "entries across columns"),
-    "block": ("run passed over", "zero stored in a run", "last run partial", "close token"),
-    "raw": ("word passed over", "zero byte inside a word", "last word partial", "close token"),
-}
 _COMMON = (
     "empty columns in a row",
     "empty block",
@@ -99,18 +89,14 @@ _COMMON = (
 _COVERAGE = Coverage(
     f"{kernel}: {name}"
     for kernel in _SHAPE.kernels
-    for name in (*_COMMON, *_BINS[kernel])
-    if _SHAPE.block_rows > 1 or name not in ("zero stored in a run", "last run partial")
-    if _K > 64 or name != "empty word inside a column"
-    if _PAD < _K or "pad" not in name
-    # Two pads in a row; otherwise it hangs on where a word ends, which not every array can meet.
-    if 2 * _PAD < _K or name != "lone pad"
+    for name in (*_COMMON, *KERNELS[kernel].configured(_SHAPE).possible(_K))
 )
 
 
 def _cover(plan: Plan, weights: np.ndarray) -> None:
     """Count what the plan's blocks made a decoder do."""
     kernel = plan.kernel
+    format_ = KERNELS[kernel].configured(_SHAPE)
 
     def hit(name: str, seen: object) -> None:
         if f"{kernel}: {name}" in _COVERAGE.counts:
@@ -119,41 +105,12 @@ def _cover(plan: Plan, weights: np.ndarray) -> None:
     hit("empty matrix", not weights.any())
     hit("last pass partial", weights.shape[1] % _P)
     for block in (block for stream in plan.streams for block in stream.blocks):
-        occupied = block != 0
-        empty = ~occupied.any(axis=0)
-        depth, columns = block.shape
-        steps = KERNELS[kernel].configured(_SHAPE).steps(block)
+        empty = ~block.any(axis=0)
         hit("empty columns in a row", (empty[1:] & empty[:-1]).any())
         hit("empty block", empty.all() and weights.any())
-        hit("last column partial", depth % _K)
-        hit("close token", (steps.push & steps.last & (steps.events == 0)).any())
-        hit("zero value stored", not occupied.all())
-        silent = ~steps.push
-        if kernel == "bitmap":
-            hit("empty word inside a column", (silent & steps.word).any())
-            hit("chunk passed over", any(16 < r < depth - 1 for r in occupied.argmax(axis=0)))
-        elif kernel == "runlength":
-            gaps = [np.diff(np.flatnonzero(column), prepend=-1) - 1 for column in occupied.T]
-            hit("lone pad", silent.any())
-            hit("pad with its gap", (np.concatenate(gaps) // _PAD).sum() > silent.sum())
-            hit("end with its gap", (steps.last & (steps.events > 0)).any())
-        elif kernel == "nm":
-            run = np.add.reduceat(occupied, np.arange(0, depth, _SHAPE.nm_m), axis=0)
-            slots = len(steps.events) // columns
-            hit("slot filled with zero", (run < _SHAPE.nm_n).any())
-            hit("last run partial", depth % _SHAPE.nm_m)
-            per_word = entries_per_word((_SHAPE.nm_m - 1).bit_length())
-            hit("entries across columns", columns > 1 and slots % per_word)
-        elif kernel == "block":
-            run = np.add.reduceat(occupied, np.arange(0, depth, _SHAPE.block_rows), axis=0)
-            hit("run passed over", (run == 0).any())
-            hit("zero stored in a run", ((run > 0) & (run < _SHAPE.block_rows)).any())
-            hit("last run partial", depth % _SHAPE.block_rows)
-        elif kernel == "raw":
-            word = np.add.reduceat(occupied, np.arange(0, depth, 8), axis=0)
-            hit("word passed over", silent.any())
-            hit("zero byte inside a word", ((word > 0) & (word < 8)).any())
-            hit("last word partial", depth % 8)
+        hit("last column partial", len(block) % _K)
+        for name in format_.seen(block, format_.steps(block)):
+            hit(name, True)
 
 
 async def _check(host: Host, kernel: str, pattern: str, size: tuple[int, int, int]) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 import cocotb
 import numpy as np
 
+from golden.formats import KERNELS
 from golden.operators.matmul import matmul
 from golden.planner.product import plan_matmul
 from golden.program.plan import Plan
@@ -25,7 +26,7 @@ _SIZES = {
 }
 """Below a tile, a tile, and one more than a tile or a pass along each loop."""
 
-_FULL = _SHAPE.kernels != ("nm",)
+_FULL = not all(KERNELS[kernel].selective for kernel in _SHAPE.kernels)
 """Whether a kernel can hold a column without zeros."""
 
 _BINS = (

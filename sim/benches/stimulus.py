@@ -79,18 +79,8 @@ def operands(
 
 
 def fitted(shape: ArrayShape, kernel: str, weights: np.ndarray) -> np.ndarray:
-    """``weights``, int8 (depth, outputs), without the values that the kernel can't hold.
-
-    Only N:M has a limit: of each M rows, the first N non-zero ones stay.
-    """
-    if KERNELS[kernel].configured(shape).accepts(weights):
-        return weights
-    depth, outputs = weights.shape
-    padded = np.zeros((-(-depth // shape.nm_m) * shape.nm_m, outputs), np.int8)
-    padded[:depth] = weights
-    parts = padded.reshape(-1, shape.nm_m, outputs)
-    parts[np.cumsum(parts != 0, axis=1) > shape.nm_n] = 0
-    return padded[:depth]
+    """``weights``, int8 (depth, outputs), without the values that the kernel can't hold."""
+    return KERNELS[kernel].configured(shape).trimmed(weights)
 
 
 class Coverage:

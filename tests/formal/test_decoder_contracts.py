@@ -15,6 +15,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from golden.formats import CHUNK
+from golden.formats.band import ENTRY_BITS, FIRST_BITS
 from golden.formats.entries import entries_per_word
 from golden.shape import ArrayShape
 from rtl_gen.kernels import DECODERS, BlockDecoder
@@ -37,6 +38,7 @@ SHAPES = {
     "nm 1:4": replace(SHAPE, nm_n=1),
     "nm 4:8": replace(SHAPE, nm_n=4, nm_m=8),
     "block": replace(SHAPE, k_tile=32),
+    "band": SHAPE,
     "block 1": replace(SHAPE, k_tile=32, block_rows=1),
     # Four words to a column, two to a chunk.
     "raw": replace(SHAPE, k_tile=32, kernels=("raw",)),
@@ -65,6 +67,12 @@ MUTANTS = {
             ("(occupied.any() | out.last)", "occupied.any()"),
             ("Mux(number[0], Cat(Const(0, WORD), occupied), occupied)", "Cat(occupied, occupied)"),
             ("number.eq(Mux(out.last, 0, number + 1))", "number.eq(number + 1)")],
+    "band": [
+        ("out.last.eq(here <= 1)", "out.last.eq(here <= 2)"),
+        ("row.eq(out.k + 1)", "row.eq(out.k)"),
+        ("left.eq(here - 1)", "left.eq(here)"),
+        ("out.valued.eq(here != 0)", "out.valued.eq(1)"),
+    ],
 }  # fmt: skip
 
 
@@ -305,6 +313,32 @@ class Contract(wiring.Component):
             Assert(before <= (run + (slots % shape.nm_n != 0)) << bits),
         ]
         self._follow(m, decoder, at, self.taken, Const(1))
+
+    def _BandDecoder(self, m: Module, decoder, out, before: Value) -> None:
+        inside = self.inside
+        at, place = self._entries(m, decoder, ENTRY_BITS)
+        entry = place(at)
+        first, rows = entry[:FIRST_BITS], entry[FIRST_BITS:]
+        passed = Signal(self._shape.k_bits + 1)
+        there = self.enable & self.valid
+        with m.If(self.taken):
+            m.d.sync += passed.eq(Mux(out.last, 0, passed + 1))
+        m.d.comb += [
+            # No run leaves its column, in what an encoder writes.
+            Assume(~there | (first + rows <= self.last_row + 1)),
+            Assert(decoder.found.valid == there),
+            Assert(~there | (out.valued == (rows != 0))),
+            Assert(~there | (out.last == (passed + 1 >= rows))),
+            Assert(~(there & out.valued) | (out.k == first + passed)),
+            # Invariants.
+            Assert(inside.inside == (passed != 0)),
+            Assert(~inside.inside | self.valid),
+            Assert(~inside.inside | ((inside.left == rows - passed) & (passed < rows))),
+            Assert(~inside.inside | (inside.row == first + passed)),
+            Assert(before == Mux(inside.inside, first + passed, 0)),
+            Assert(~self.opening | (passed == 0)),
+        ]
+        self._follow(m, decoder, at, self.taken & out.last, Const(1))
 
     def _RunLengthDecoder(self, m: Module, decoder, out, before: Value) -> None:
         shape, inside = self._shape, self.inside

@@ -96,12 +96,12 @@ def test_parts_are_exact_disjoint_and_never_dearer(objective, shape, rng: np.ran
 
 def test_cost_counts_what_the_encoder_stores(rng: np.random.Generator):
     block = blocks(rng, 64, 5)["half"]
-    kernel = KERNELS["bitmap"]
+    kernel = KERNELS["bitmap"]()
     empty_columns = int((block == 0).all(axis=0).sum())
     events = int((block != 0).sum()) + empty_columns
     assert part_cost(kernel, block) == Cost(1 + events, 8 + 8 * 5 + int((block != 0).sum()))
     assert part_cost(kernel, np.zeros((64, 5), np.int8), column_floor=7).cycles == 1 + 5 * 7
-    assert part_cost(KERNELS["dense"], block) == Cost(1 + 64 * 5, 8 + 64 * 5)
+    assert part_cost(KERNELS["dense"](), block) == Cost(1 + 64 * 5, 8 + 64 * 5)
 
 
 def test_core_and_events_take_two_kernels_and_save_bytes(rng: np.random.Generator):

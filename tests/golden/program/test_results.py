@@ -56,5 +56,5 @@ def test_weighted_parts_are_rounded_once(rng):
     parts = tuple(np.where(mine, w, 0).astype(np.int8) for mine in (owner, ~owner))
     weight = int(rng.integers(1, UNIT))
     fused = FusedMatrix(parts, (weight, UNIT - weight), ("auto", "auto"))
-    plan = plan_matmul(shape, a, fused.matrix, split=fused)
+    plan = plan_matmul(shape, a, fused.matrix, fused=fused)
     assert np.array_equal(collected(plan, a), fused.product(a))

@@ -208,8 +208,8 @@ def broken_files() -> dict:
     return {
         "truncated": (text[: len(text) // 2], "file: must be whole JSON, got "),
         "empty": ("", "file: must be whole JSON, got "),
-        "unknown kernel": (unknown, "points.3.kernel: must be 'dense'.*got 'fast'"),
-        "missing point": (few, "points: must hold all steps of every shape, lacks block 64 x 3"),
+        "unknown kernel": (unknown, "points.3.kernel: must be one of dense, .*, got 'fast'"),
+        "missing point": (few, "points: must hold all steps of every shape, lacks band 64 x 3"),
         "point twice": (twice, "points: must hold each kernel, depth, columns and step once"),
         "negative": (negative, "points.0.cycles: must be greater than or equal to 0, got -1"),
         "wrong type": (typed, "lanes: must be a valid integer, got '4'"),
