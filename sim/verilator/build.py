@@ -32,6 +32,8 @@ _VERILATE = (
     "--no-timing",
     "-Wno-WIDTHEXPAND",
     "-Wno-WIDTHTRUNC",
+    # Assignments to parts of one signal look circular to it, which costs speed alone.
+    "-Wno-UNOPTFLAT",
     "--output-split",
     "8000",
     "--prefix",
