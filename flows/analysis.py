@@ -21,9 +21,8 @@ from flows.models.base import LinearModel
 from flows.models.fetch import fetch, load_model
 from golden.errors import BadInput
 from golden.numerics.quantise import quantise_weights
-from golden.planner.block_selector import CYCLES_FIRST, BlockSelector, exact_cost
+from golden.planner.block_selector import CYCLES_FIRST, BlockSelector
 from golden.planner.choose import ORDER
-from golden.planner.decompose import Cost
 from golden.selector.pattern import PatternParameters, analyse
 from golden.selector.signature import Buckets
 from rtl_gen.config import Derived
@@ -125,9 +124,7 @@ def analyse_layer(name: str, weights: np.ndarray, derived: Derived) -> LayerFigu
             block = weights[row : row + shape.k_tile, column : column + width]
             pattern = analyse(block, parameters)
             selection = selector.choose(block)
-            total = Cost(0, 0)
-            for kernel, part in selection.parts(block):
-                total += exact_cost(selector.formats[kernel], part, selector.column_floor)
+            total = selector.price_of(block, selector.column_floor)
             blocks.append(
                 BlockFigures(
                     row=row,

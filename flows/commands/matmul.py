@@ -15,6 +15,7 @@ import typer
 from flows.compress.approximate import check_budget
 from flows.engines import run_matmul
 from flows.files import load_npy, write_bytes, write_json
+from flows.product import PartLimits
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
 from golden.numerics.quantise import finite_matrix
@@ -75,6 +76,35 @@ def _dtype(path: Path) -> str:
         return ""
 
 
+def _limits(asked: bool, most_bytes: float | None, most_cycles: float | None) -> PartLimits | None:
+    """Limits of scales per part; None where these are not asked for."""
+    given = {"bytes": most_bytes, "cycles": most_cycles}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if asked:
+        return PartLimits(**chosen)
+    for name, value in chosen.items():
+        raise BadInput(f"part_{name}: must come with --scales-per-part, got {value} without it")
+    return None
+
+
+def _part_rows(figures: dict) -> list[tuple[str, object]]:
+    """Table rows of scales per part."""
+    found = figures["scales_per_part"]
+
+    def against(name: str) -> str:
+        return f"{found[name] / found[f'{name}_one_scale']:.4f} of one scale's"
+
+    return [
+        ("scales per part", f"{found['parts']} parts of {found['part_rows']} rows"),
+        ("error", f"{figures['error']:.4%}"),
+        ("error of weights", f"{found['error_weights']:.4%}"),
+        ("error of weights, one scale", f"{found['error_weights_one_scale']:.4%}"),
+        ("change of output by parts", f"{found['change']:.4%}"),
+        ("weight bytes", against("weight_bytes")),
+        (f"cycles of {found['counted_tokens']} tokens", against("cycles")),
+    ]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
 
@@ -126,7 +156,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 help="int8 or float .npy file, shape (M', K), on which the budget is held, the "
                 "last fifth unseen; by default the activations, on which weights then are "
-                "fitted too."
+                "fitted too. Scales per part are chosen on it as well."
             ),
         ] = None,
         equalise: Annotated[
@@ -137,11 +167,33 @@ def register(app: typer.Typer) -> None:
                 "activations, and multiply the weights, where that lowers the rounding error.",
             ),
         ] = True,
+        scales_per_part: Annotated[
+            bool,
+            typer.Option(
+                "--scales-per-part",
+                help="With float weights, on an array with schedule.fusion: a weight scale for "
+                "each k tile, where that lowers the output error within the next two limits.",
+            ),
+        ] = False,
+        part_bytes: Annotated[
+            float | None,
+            typer.Option(
+                help="Most stored bytes with scales per part, relative to one scale; 1.01 by "
+                "default."
+            ),
+        ] = None,
+        part_cycles: Annotated[
+            float | None,
+            typer.Option(
+                help="Most cycles with scales per part, relative to one scale; 1.01 by default."
+            ),
+        ] = None,
         scales: Annotated[
             Path | None,
             typer.Option(
                 help=".npz file to write: weights (int8, as multiplied), weight_scale (N,), "
-                "divisors (K,) of the activations' channels, and activation_scale (M,)."
+                "divisors (K,) of the activations' channels, and activation_scale (M,); with "
+                "scales per part also part_of_row (K,) and part_weights (parts, N)."
             ),
         ] = None,
         out: Annotated[
@@ -155,8 +207,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Compute O = A @ W; int8 (M, K) and (K, N) give int32 (M, N), exactly by default."""
         derived = derive(load(config))
-        if calibration is not None and error_budget is None:
-            raise BadInput("calibration: must come with an error budget, got none")
+        if calibration is not None and error_budget is None and not scales_per_part:
+            raise BadInput("calibration: must come with an error budget or scales per part")
+        limits = _limits(scales_per_part, part_bytes, part_cycles)
         if table is not None and kernel is not _Kernel.auto and error_budget is None:
             raise BadInput(f"table: must come with kernel auto, got kernel {kernel.value}")
         if error_budget is not None:
@@ -194,6 +247,7 @@ def register(app: typer.Typer) -> None:
                 error_budget=error_budget,
                 calibration=x,
                 equalise=equalise,
+                part_limits=limits,
             )
         figures = product.report(derived, w)
         if out is not None:
@@ -226,6 +280,8 @@ def register(app: typer.Typer) -> None:
             rows.append(("error", f"{figures['error']:.4%} (budget {error_budget:.4%})"))
             rows.append(("weights dropped", figures["weights_dropped"]))
             rows.append(("weights changed", figures["weights_changed"]))
+        if figures["scales_per_part"] is not None:
+            rows += _part_rows(figures)
         for name in ("utilisation", "utilisation_slots"):
             if figures[name] is not None:
                 rows.append((name, f"{figures[name]:.1%}"))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from golden.errors import BadInput
 from golden.numerics.quantise import finite_matrix, quantise_activations, quantise_weights
 
-__all__ = ["Layer", "Sample", "layer_of", "sample_of"]
+__all__ = ["Layer", "Sample", "layer_of", "relative_change", "sample_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +58,25 @@ class Sample:
 
     def error(self, layer: Layer, weights: NDArray[np.int8]) -> float:
         """Relative output error of int8 weights; infinite where only T is zero."""
-        change = float(np.linalg.norm(self.inputs @ (weights * layer.scale) - self.target))
-        norm = float(np.linalg.norm(self.target))
-        if norm:
-            return change / norm
-        return math.inf if change else 0.0
+        return self.distance(self.inputs @ (weights * layer.scale))
+
+    def distance(self, output: NDArray[np.float64]) -> float:
+        """Error of an output in real units, (M, N), relative to the float layer's."""
+        return relative_change(output, self.target)
 
     def rows(self, low: int, high: int) -> "Sample":
         """Tokens low .. high - 1."""
         part = slice(low, high)
         return Sample(self.activations[part], self.scale[part], self.target[part])
+
+
+def relative_change(found: np.ndarray, wanted: np.ndarray) -> float:
+    """``|found - wanted| / |wanted|`` (Frobenius); infinite where only ``wanted`` is zero."""
+    change = float(np.linalg.norm(found - wanted))
+    norm = float(np.linalg.norm(wanted))
+    if norm:
+        return change / norm
+    return math.inf if change else 0.0
 
 
 def layer_of(weights: np.ndarray, divisors: np.ndarray | None = None) -> Layer:

@@ -30,13 +30,15 @@ from fractions import Fraction
 import numpy as np
 
 from ..formats import KERNELS, Kernel
+from ..program.parts import Part
 from ..selector.candidates import Blocks
 from ..selector.selector import INFEASIBLE, Selector, table_cycles
 from ..selector.table import CLUSTERED, PerformanceTable, density_bin
 from ..shape import KERNELS as NUMBERS
 from ..shape import ArrayShape
 from .choose import ORDER, choose_kernel
-from .decompose import Cost, dense_core
+from .decompose import dense_core
+from .prices import Cost, part_price
 
 __all__ = [
     "CYCLES_FIRST",
@@ -45,7 +47,6 @@ __all__ = [
     "BlockSelector",
     "Selection",
     "block_statistics",
-    "exact_cost",
     "exact_selection",
     "priced_table",
     "variants",
@@ -78,12 +79,12 @@ class Selection:
     predicted: float
     cost: int
 
-    def parts(self, block: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """Kernel and int8 block of each part, as `golden.planner.choose.Split` wants them."""
+    def parts(self, block: np.ndarray) -> list[Part]:
+        """The parts of an int8 block, as `golden.planner.choose.Split` wants them."""
         if len(self.kernels) == 1:
-            return [(self.kernels[0], block)]
+            return [Part(self.kernels[0], block)]
         return [
-            (kernel, np.where(mask, block, 0).astype(np.int8))
+            Part(kernel, np.where(mask, block, 0).astype(np.int8))
             for kernel, mask in zip(self.kernels, self.masks, strict=True)
         ]
 
@@ -173,18 +174,6 @@ def block_statistics(
     return statistics, float(scale)
 
 
-def exact_cost(kernel: Kernel, part: np.ndarray, column_floor: int = 1) -> Cost:
-    """Cycles and bytes of a part in one kernel, its header included.
-
-    Cycles are the greater of the event slots, at least ``column_floor`` for each column that the
-    part closes, and the decoder's steps.
-    """
-    index, values = kernel.encode(part)
-    slots = int(np.maximum(kernel.column_cycles(part != 0), column_floor).sum())
-    steps = len(kernel.steps(part).events)
-    return Cost(1 + max(slots, steps), 8 + 8 * len(index) + len(values))
-
-
 class BlockSelector:
     """Chooses kernels and parts block by block; `split` serves `golden.program.plan.plan_matmul`.
 
@@ -218,9 +207,19 @@ class BlockSelector:
         self._rom = self.table.rom_image()
         self._known: dict[tuple[tuple[int, ...], bytes], Selection] = {}
 
-    def split(self, block: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    def split(self, block: np.ndarray) -> list[Part]:
         """Parts of an int8 block."""
         return self.choose(block).parts(block)
+
+    def price_of(self, block: np.ndarray, column_floor: int = 1) -> Cost:
+        """Exact price of the parts chosen for an int8 block (`golden.planner.prices`)."""
+        selection = self.choose(block)
+        held = [part.block for part in selection.parts(block)]
+        prices = (
+            part_price(self.formats[kernel], part, column_floor)
+            for kernel, part in zip(selection.kernels, held, strict=True)
+        )
+        return sum(prices, Cost(0, 0))
 
     def choose(self, block: np.ndarray) -> Selection:
         """Kernels of an int8 block; the same zeros get the same answer."""
@@ -286,7 +285,7 @@ class BlockSelector:
         return total, Selection(tuple(kernels), option.masks, cycles * scale, cycles << 16)
 
     def _exact(self, kernel: str, part: np.ndarray) -> Fraction:
-        cost = exact_cost(self.formats[kernel], part, self.column_floor)
+        cost = part_price(self.formats[kernel], part, self.column_floor)
         return cost.cycles + self.price * cost.bytes
 
 
@@ -301,7 +300,7 @@ def exact_selection(selector: BlockSelector, block: np.ndarray) -> Selection:
             part = np.where(mask, block, 0).astype(np.int8)
             able = [k for k in selector.names if selector.formats[k].accepts(part)]
             floor = selector.column_floor
-            costs = [exact_cost(selector.formats[k], part, floor) for k in able]
+            costs = [part_price(selector.formats[k], part, floor) for k in able]
             prices = [cost.cycles + selector.price * cost.bytes for cost in costs]
             if not prices:
                 break

@@ -13,13 +13,13 @@ import numpy as np
 
 from ..errors import BadInput
 from ..formats import KERNELS, Kernel
+from ..numerics.combine import UNIT
+from ..program.parts import Part
 from ..shape import ArrayShape
 
 __all__ = [
     "ORDER",
-    "Part",
     "Split",
-    "WeightedPart",
     "built_kernels",
     "checked_parts",
     "choose_kernel",
@@ -30,13 +30,7 @@ __all__ = [
 ORDER = ("dense", "block", "nm", "bitmap", "runlength")
 """Order in which kernels of equal cycles and equal bytes are preferred."""
 
-Part = tuple[str, np.ndarray]
-"""A kernel's name and the int8 block that it holds."""
-
-WeightedPart = tuple[str, np.ndarray, int]
-"""A part and its Q15 weight; the weights of a block sum to 32768 (`golden.numerics.combine`)."""
-
-Split = Callable[[np.ndarray], Sequence[Part] | Sequence[WeightedPart]]
+Split = Callable[[np.ndarray], Sequence[Part]]
 """Strategy that divides an int8 block into parts of disjoint support, which sum to the block."""
 
 _NEVER = 1 << 40  # above any real column, and sums of it stay far from 64 bits
@@ -139,7 +133,8 @@ def checked_parts(kernels: Sequence[Kernel], block: np.ndarray, parts: Sequence[
     """Check what a `Split` made of a block.
 
     Raises:
-        ValueError: no part, a part of another shape, supports that overlap, or a wrong sum.
+        ValueError: no part, a part of another shape or with a weight, supports that overlap, or
+            a wrong sum.
         BadInput: a kernel the array does not have, or one that cannot hold its part.
     """
     if not parts:
@@ -147,17 +142,19 @@ def checked_parts(kernels: Sequence[Kernel], block: np.ndarray, parts: Sequence[
     total = np.zeros(block.shape, np.int64)
     holders = np.zeros(block.shape, np.int64)
     by_name = {kernel.name: kernel for kernel in kernels}
-    for name, part in parts:
-        if name not in by_name:
+    for part in parts:
+        name, held = part.kernel, part.block
+        if name is not None and name not in by_name:
             raise BadInput(f"split: kernel: must be one of {', '.join(by_name)}, got {name!r}")
-        if part.shape != block.shape or part.dtype != np.int8:
+        if held.shape != block.shape or held.dtype != np.int8 or part.weight != UNIT:
             raise ValueError(
-                f"split: parts must be int8 of shape {block.shape}, got {part.dtype} {part.shape}"
+                f"split: parts must be int8 of shape {block.shape} with the weight {UNIT}, "
+                f"got {held.dtype} {held.shape} with {part.weight}"
             )
-        if not by_name[name].accepts(part):
+        if name is not None and not by_name[name].accepts(held):
             _refuse(by_name[name])
-        total += part
-        holders += part != 0
+        total += held
+        holders += held != 0
     if holders.max() > 1 or not np.array_equal(total, block):
         raise ValueError("split: parts must have disjoint support and sum to the block")
 

@@ -1,16 +1,22 @@
-"""A whole weight matrix as fused parts: what a plan divides its blocks by, and its product.
+"""A weight matrix whose k tiles have scales of their own: what is planned, and its product.
 
-The parts have disjoint support, so their INT8 sum ``matrix`` holds every value of every part, and
-where a value stands says whose it is.  A plan cuts that sum into blocks by columns and rows, and
-each block asks here for its parts (`golden.program.streams`)::
+The rows of a matrix are dealt to k tiles, and in the columns of one block (an engine's share of a
+segment) each tile has its own scale.  A tile's block is a part; its header carries the scale as a
+Q15 weight, the weights of a column sum to one over its tiles, and the drain fuses the tiles' sums
+(`golden.numerics.combine`).  No index tells whose a value is, so parts cost neither a bit nor an
+event; what they can cost is a header, where there are more tiles than the array asks for.
 
-    fused = FusedMatrix.of(mixed_scale(weights, shape=shape))
-    plan = plan_matmul(shape, activations, fused.matrix, split=fused)
-    out = fused.product(activations)      # int32, in units of S; what the array gives
+    real weight of row k in column n = S[n] * weights[tile of k][n] / 32768 * value[k][n]
+
+`plan_fused` makes a plan of it, as `golden.program.plan.plan_matmul` does of a plain matrix::
+
+    fused = ...                              # golden.planner.scales.split_scales
+    plan = plan_fused(shape, len(activations), fused)
+    out = fused.product(activations)         # int32, in units of S: what the array gives
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,113 +24,176 @@ from numpy.typing import NDArray
 from ..errors import BadInput
 from ..numerics.combine import UNIT, combine, weights_valid
 from ..operators.matmul import matmul
-from .decompose import Part
-from .scales import MixedScale
+from ..program.parts import Part
+from ..program.plan import Plan
+from ..program.streams import EngineStream, encode_parts
+from ..shape import ArrayShape
+from .choose import built_kernels
+from .layout import Layout, predict, ring_use
 
-__all__ = ["FusedMatrix"]
+__all__ = ["FusedMatrix", "plan_fused"]
 
 
 @dataclass(frozen=True, eq=False)
 class FusedMatrix:
-    """Parts of a matrix, of one scale (exact) or of a scale each (mixed).
+    """INT8 weights in k tiles with scales of their own.
 
     Attributes:
-        parts: int8 (K, N) each, with disjoint support.
-        weights: Q15 weight of each part, which sum to 32768; or all 32768, the exact mode.
-        kernels: kernel of each part, or ``auto`` for the best one block by block.
+        matrix: int8 (rows, N), the rows in the order in which they are sent.
+        order: int64 (rows,), the row of the original matrix that each of them is.
+        bounds: int64 (tiles + 1,), first row of each k tile, then the number of rows.
+        assignment: output columns by segment and engine, each column once.
+        weights: int64 (tiles, N), Q15; the columns of one engine's segment share theirs.
+        scale: float64 (N,), S, real value of one unit of the fused product.
 
     Raises:
-        BadInput: no part, parts that overlap or differ in shape, weights that break the rule.
+        BadInput: weights that break the rule, bounds that do not ascend, columns that are not
+            there once, or that share a block and not their weights.
     """
 
-    parts: tuple[NDArray[np.int8], ...] = field(repr=False)
-    weights: tuple[int, ...]
-    kernels: tuple[str, ...]
+    matrix: NDArray[np.int8] = field(repr=False)
+    order: NDArray[np.int64] = field(repr=False)
+    bounds: NDArray[np.int64] = field(repr=False)
+    assignment: tuple[tuple[NDArray[np.int64], ...], ...] = field(repr=False)
+    weights: NDArray[np.int64] = field(repr=False)
+    scale: NDArray[np.float64] = field(repr=False)
 
     def __post_init__(self) -> None:
-        counts = len(self.parts), len(self.weights), len(self.kernels)
-        if not self.parts or len(set(counts)) != 1:
-            raise BadInput(f"fusion: parts: must have a weight and a kernel each, got {counts}")
-        first = self.parts[0]
-        if any(p.dtype != np.int8 or p.ndim != 2 or p.shape != first.shape for p in self.parts):
-            shapes = [f"{p.dtype} {p.shape}" for p in self.parts]
-            raise BadInput(f"fusion: parts: must be int8 matrices of one shape, got {shapes}")
-        if (np.sum([part != 0 for part in self.parts], axis=0) > 1).any():
-            raise BadInput("fusion: parts: must have disjoint support, got parts that overlap")
-        if not weights_valid(self.weights, exact=self.exact):
+        rows, outputs = self.matrix.shape
+        bounds = self.bounds.tolist()
+        if bounds[0] != 0 or bounds[-1] != rows or any(a >= b for a, b in pairwise(bounds)):
+            raise BadInput(f"fusion: bounds: must ascend from 0 to {rows}, got {bounds}")
+        if self.weights.shape != (len(bounds) - 1, outputs) or not weights_valid(self.weights):
             raise BadInput(
-                f"fusion: weights: must sum to {UNIT} or all be {UNIT}, got {list(self.weights)}"
+                f"fusion: weights: must be {len(bounds) - 1} for each of {outputs} columns and sum "
+                f"to {UNIT}, got shape {self.weights.shape}"
             )
-
-    @classmethod
-    def of(cls, parts: MixedScale | Sequence[Part]) -> "FusedMatrix":
-        """From a mixed-scale split, or from the parts of a decomposition (exact mode).
-
-        Raises:
-            BadInput: a mixed-scale split with weights of their own for each column, which no
-                part header can carry.
-        """
-        if isinstance(parts, MixedScale):
-            if parts.weights.ndim != 1:
-                raise BadInput(
-                    "fusion: weights: must be one per part (per='part'), "
-                    f"got shape {parts.weights.shape}"
-                )
-            weights = tuple(int(weight) for weight in parts.weights)
-            # The weight of a single part is 1.0, which is the exact mode.
-            parts = parts.parts
-        else:
-            weights = (UNIT,) * len(parts)
-        return cls(
-            tuple(part.block for part in parts), weights, tuple(part.kernel for part in parts)
-        )
+        blocks = [columns for segment in self.assignment for columns in segment]
+        if not np.array_equal(np.sort(np.concatenate(blocks)), np.arange(outputs)):
+            raise BadInput(f"fusion: assignment: must hold each of {outputs} columns once")
+        for columns in blocks:
+            if len(columns) and (self.weights[:, columns] != self.weights[:, columns[:1]]).any():
+                raise BadInput("fusion: weights: must be the same in all columns of a block")
 
     @property
-    def exact(self) -> bool:
-        """Whether all parts have one scale."""
-        return all(weight == UNIT for weight in self.weights)
+    def tiles(self) -> int:
+        """K tiles, each with its own scale."""
+        return len(self.bounds) - 1
 
     @property
-    def matrix(self) -> NDArray[np.int8]:
-        """Every value in its place, int8 (K, N)."""
-        return np.bitwise_or.reduce(self.parts)
+    def tile_of_row(self) -> NDArray[np.int64]:
+        """Tile of each row that is sent, int64 (rows,)."""
+        return np.repeat(np.arange(self.tiles), np.diff(self.bounds))
 
-    def rows(self, kept: NDArray[np.int64]) -> "FusedMatrix":
-        """The same with some of the rows only."""
-        return FusedMatrix(tuple(part[kept] for part in self.parts), self.weights, self.kernels)
+    @property
+    def row_scale(self) -> NDArray[np.float64]:
+        """Real value of one unit of each value, float64 (rows, N)."""
+        return (self.scale * self.weights / UNIT)[self.tile_of_row]
+
+    def unordered(self, depth: int) -> NDArray[np.int8]:
+        """The values in the original matrix' order, int8 (depth, N); rows not sent are zero."""
+        found = np.zeros((depth, self.matrix.shape[1]), np.int8)
+        found[self.order] = self.matrix
+        return found
+
+    def real(self, depth: int) -> NDArray[np.float64]:
+        """The real matrix that the values stand for, float64 (depth, N)."""
+        found = np.zeros((depth, self.matrix.shape[1]))
+        found[self.order] = self.matrix * self.row_scale
+        return found
 
     def product(self, activations: NDArray[np.int8]) -> NDArray[np.int32]:
-        """The fused product, int32 (M, N): in units of S, in the exact mode the plain product.
-
-        Every part's own product must fit int32, as it does up to K = 131072.
-        """
-        partials = np.stack([matmul(activations, part) for part in self.parts])
-        return combine(partials, self.weights, exact=self.exact)
-
-    def at(
-        self, block: NDArray[np.int8], low: int, columns: NDArray[np.int64]
-    ) -> list[tuple[str, NDArray[np.int8], int]]:
-        """Kernel, block and weight of each part of a block.
+        """The fused product, int32 (M, N), in units of S.
 
         Args:
-            block: int8 (depth, columns) of the matrix, or with some of its values cleared.
-            low: first row of the block.
-            columns: column of the matrix that each of the block's is.
-
-        Returns:
-            At least one part.  Parts without a value are left out; where the weights must still
-            sum to one, a single empty part stands for all of them.
+            activations: int8 (M, K), channels in the original order.
         """
-        found, absent = [], 0
-        for part, weight, kernel in zip(self.parts, self.weights, self.kernels, strict=True):
-            mine = part[low : low + len(block), columns] != 0
-            share = np.where(mine, block, 0).astype(np.int8)
-            if share.any():
-                found.append((kernel, share, weight))
-            else:
-                absent += weight
-        if not found:
-            return [("auto", block, UNIT)]
-        if absent and not self.exact:
-            found.append(("auto", np.zeros_like(block), absent))
-        return found
+        sent = activations[:, self.order]
+        partials = [matmul(sent[:, a:b], self.matrix[a:b]) for a, b in pairwise(self.bounds)]
+        return combine(np.stack(partials), self.weights)
+
+    def at(self, tile: int, columns: NDArray[np.int64]) -> list[Part]:
+        """The parts of one block: here one, in whichever kernel is the quickest.
+
+        Args:
+            tile: number of the k tile.
+            columns: those of the block, which share their weights.
+        """
+        low, high = self.bounds[tile : tile + 2]
+        return [Part(None, self.matrix[low:high, columns], int(self.weights[tile, columns[0]]))]
+
+    def without(self, dropped: NDArray[np.bool_]) -> "FusedMatrix":
+        """The same without some rows, as far as each tile keeps one.
+
+        Args:
+            dropped: bool (K,), rows of the original matrix.
+        """
+        stays = ~dropped[self.order]
+        for low, high in pairwise(self.bounds):
+            stays[low] |= not stays[low:high].any()
+        bounds = np.concatenate([[0], np.cumsum(stays)])[self.bounds]
+        return replace(self, matrix=self.matrix[stays], order=self.order[stays], bounds=bounds)
+
+
+def _stream(shape: ArrayShape, fused: FusedMatrix, engine: int, kernel: str) -> EngineStream:
+    """Words of one engine; where it has no column it keeps step with a dummy of zeros."""
+    columns, segments = [], []
+    for segment in fused.assignment:
+        mine = segment[engine]
+        columns.append(mine if len(mine) else np.array([-1]))
+        segments.append(
+            [
+                fused.at(tile, mine) if len(mine) else [Part(None, np.zeros((size, 1), np.int8))]
+                for tile, size in enumerate(np.diff(fused.bounds).tolist())
+            ]
+        )
+    return encode_parts(built_kernels(shape, kernel), segments, columns)
+
+
+def plan_fused(shape: ArrayShape, rows: int, fused: FusedMatrix, kernel: str = "auto") -> Plan:
+    """Plan the fused product of ``rows`` tokens.
+
+    Args:
+        shape: the array, with fusion.
+        rows: M.
+        fused: the weights, with columns for each engine of the array.
+        kernel: a kernel of the array for all blocks, or ``auto``: for each the quickest.
+
+    Raises:
+        BadInput: an array without fusion or without the kernel, a tile or a block that is too
+            large for it, a kernel that cannot hold the weights, or rings that are too small.
+    """
+    if not shape.fusion:
+        raise BadInput("schedule.fusion: must be true for scales per part, got false")
+    deepest = int(np.diff(fused.bounds).max())
+    if deepest > shape.k_tile:
+        raise BadInput(f"fusion: bounds: must cut tiles of at most {shape.k_tile}, got {deepest}")
+    if any(len(segment) != shape.engines for segment in fused.assignment):
+        raise BadInput(f"fusion: assignment: must have columns for each of {shape.engines} engines")
+    widest = max(len(columns) for segment in fused.assignment for columns in segment)
+    if widest > shape.columns:
+        raise BadInput(
+            f"fusion: assignment: must give an engine at most {shape.columns} columns of a "
+            f"segment, got {widest}"
+        )
+    streams = [_stream(shape, fused, engine, kernel) for engine in range(shape.engines)]
+    segments, m_tiles = len(fused.assignment), -(-rows // shape.lanes)
+    # With several segments the rings hold two, so that one loads while one plays.
+    held = 2 if segments > 1 and widest > 1 else 1
+    for streamed in (False, True) if m_tiles > 1 else (True,):
+        if ring_use(shape, streams, 1 if streamed else held, streamed) <= 1:
+            break
+    else:
+        raise BadInput(
+            f"array shape: index_words: must hold a block with its parts, got {shape.index_words}"
+        )
+    cycles = predict(shape, streams, fused.bounds, segments, m_tiles, not streamed)
+    return Plan(
+        shape=shape,
+        rows=rows,
+        depth=len(fused.order),
+        outputs=fused.matrix.shape[1],
+        kept=fused.order,
+        bounds=fused.bounds,
+        layout=Layout(streams, segments, not streamed, 1, cycles, cycles),
+    )

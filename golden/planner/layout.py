@@ -18,10 +18,9 @@ from ..shape import ArrayShape, is_power_of_two
 from .anneal import anneal_columns
 from .balance import assign_columns, cut_rows, makespan
 from .choose import Split, column_costs
-from .fused import FusedMatrix
 from .grouping import Grouping
 
-__all__ = ["BALANCES", "Layout", "arrange", "parts_to_try", "tilings"]
+__all__ = ["BALANCES", "Layout", "arrange", "parts_to_try", "predict", "ring_use", "tilings"]
 
 BALANCES = ("lpt", "anneal")
 """Ways to distribute columns over engines."""
@@ -122,7 +121,7 @@ def _encode(
     items: _Items,
     bounds: np.ndarray,
     assignment: list[list[np.ndarray]],
-    split: Split | FusedMatrix | None,
+    split: Split | None,
 ) -> list[EngineStream]:
     streams = []
     for engine in range(shape.engines):
@@ -142,7 +141,7 @@ def _encode(
     return streams
 
 
-def _predict(
+def predict(
     shape: ArrayShape,
     streams: Sequence[EngineStream],
     bounds: np.ndarray,
@@ -150,7 +149,7 @@ def _predict(
     m_tiles: int,
     replay: bool,
 ) -> int:
-    """Hand a layout's blocks to `makespan`."""
+    """Cycles of a product that `golden.planner.balance.makespan` foretells for its streams."""
     k_tiles = len(bounds) - 1
     loads = np.zeros((shape.engines, segments * k_tiles), np.int64)
     closes = np.zeros_like(loads)
@@ -179,6 +178,26 @@ def _predict(
     )
 
 
+def ring_use(
+    shape: ArrayShape, streams: Sequence[EngineStream], segments: int, streamed: bool
+) -> float:
+    """Share of its rings that the fullest engine needs; above 1 the streams do not fit.
+
+    Args:
+        shape: the array.
+        streams: per engine.
+        segments: that the rings hold at a time.
+        streamed: weights pass through the rings, which then need not hold them.
+    """
+    beat = shape.words_per_beat
+    index_room = shape.index_words - 3 * beat
+    values_room = shape.value_words - 3 * beat
+    sizes = np.array([s.largest for s in streams]).max(axis=0) * segments
+    if streamed:
+        return float(sizes[1] / index_room)
+    return float(max(sizes[0] / index_room, sizes[1] / index_room, sizes[2] / values_room))
+
+
 def arrange(
     shape: ArrayShape,
     kernels: Sequence[Kernel],
@@ -189,7 +208,7 @@ def arrange(
     k_split: int = 1,
     balance: str = "anneal",
     seed: int = 0,
-    split: Split | FusedMatrix | None = None,
+    split: Split | None = None,
     grouping: Grouping | None = None,
 ) -> Layout:
     """Distribute and encode the weights.
@@ -214,9 +233,6 @@ def arrange(
     else:
         items = _cut(kernels, weights, bounds, k_split)
     count = len(items.column)
-    beat = shape.words_per_beat
-    index_room = shape.index_words - 3 * beat
-    values_room = shape.value_words - 3 * beat
     most = min(shape.columns, -(-count // shape.engines))
     # One tile of tokens needs no replay, so the weights may stream through the rings.
     for streamed in (False, True) if m_tiles > 1 else (True,):
@@ -225,31 +241,22 @@ def arrange(
             segments = -(-count // (shape.engines * columns))
             # With several segments the rings hold two, so that one loads while one plays.
             share = 2 if segments > 1 and not streamed and columns > 1 else 1
-
-            def overflow(
-                streams: list[EngineStream], share: int = share, streamed: bool = streamed
-            ) -> float:
-                sizes = np.array([s.largest for s in streams]).max(axis=0) * share
-                if streamed:
-                    return sizes[1] / index_room
-                return max(sizes[0] / index_room, sizes[1] / index_room, sizes[2] / values_room)
-
             if grouping is None:
                 start = assign_columns(items.costs.sum(axis=0), shape.engines, segments)
             else:
                 start = grouping.assign(weights, bounds, segments, seed)
             streams = _encode(shape, kernels, items, bounds, start, split)
-            over = overflow(streams)
+            over = ring_use(shape, streams, share, streamed)
             if over <= 1:
                 args = (bounds, segments, m_tiles, not streamed)
-                predicted = _predict(shape, streams, *args)
+                predicted = predict(shape, streams, *args)
                 layout = Layout(streams, segments, not streamed, k_split, predicted, predicted)
                 if balance == "lpt" or grouping is not None:
                     return layout
                 better = anneal_columns(items.costs, start, seed)
                 streams = _encode(shape, kernels, items, bounds, better, split)
-                annealed = _predict(shape, streams, *args)
-                if overflow(streams) > 1 or annealed >= predicted:
+                annealed = predict(shape, streams, *args)
+                if ring_use(shape, streams, share, streamed) > 1 or annealed >= predicted:
                     return layout
                 return replace(layout, streams=streams, predicted=annealed)
             if columns == 1:

@@ -25,9 +25,10 @@ from ..formats import KERNELS
 from ..program.plan import Plan, plan_matmul
 from ..selector.table import PerformanceTable
 from ..shape import ArrayShape
-from .block_selector import CYCLES_FIRST, CYCLES_TIMES_BYTES, BlockSelector, exact_cost
+from .block_selector import CYCLES_FIRST, CYCLES_TIMES_BYTES, BlockSelector
 from .choose import ORDER
 from .grouping import Grouping
+from .prices import part_price
 
 __all__ = [
     "COUNTED_TILES",
@@ -36,6 +37,7 @@ __all__ = [
     "Candidate",
     "Compiled",
     "compile_matmul",
+    "counted",
     "decoder_cycles",
     "oracle_cycles",
     "predicted_cycles",
@@ -156,7 +158,7 @@ def oracle_cycles(plan: Plan) -> int:
     """Decoder cycles of a plan's blocks, each whole in the kernel that is exactly the quickest."""
     formats = [KERNELS[k].configured(plan.shape) for k in ORDER if k in plan.shape.kernels]
     return sum(
-        min(exact_cost(k, block).cycles for k in formats if k.accepts(block))
+        min(part_price(k, block).cycles for k in formats if k.accepts(block))
         for block in _whole_blocks(plan)
     )
 
@@ -164,14 +166,11 @@ def oracle_cycles(plan: Plan) -> int:
 def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
     """Decoder cycles of a plan's blocks in what the table alone chooses, as the hardware would."""
     selector = BlockSelector(plan.shape, table, CYCLES_FIRST)
-    return sum(
-        exact_cost(selector.formats[kernel], part).cycles
-        for block in _whole_blocks(plan)
-        for kernel, part in selector.split(block)
-    )
+    return sum(selector.price_of(block).cycles for block in _whole_blocks(plan))
 
 
-def _count(plan: Plan) -> CycleCount:
+def counted(plan: Plan) -> CycleCount:
+    """Cycles of a plan over at most `COUNTED_TILES` tiles of tokens."""
     most = COUNTED_TILES * plan.shape.lanes
     return count_cycles(replace(plan, rows=most) if plan.rows > most else plan)
 
@@ -241,7 +240,7 @@ def compile_matmul(
             grouping=grouping,
             drop_activation_rows=drop_activation_rows,
         )
-        return Candidate(name, plan, _count(plan).cycles, plan.weight_bytes, selector)
+        return Candidate(name, plan, counted(plan).cycles, plan.weight_bytes, selector)
 
     candidates = []
     ways = _WAYS[objective]

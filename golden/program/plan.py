@@ -20,7 +20,6 @@ import numpy as np
 from ..errors import BadInput
 from ..operators.matmul import check_operands
 from ..planner.choose import Split, built_kernels, kept_rows
-from ..planner.fused import FusedMatrix
 from ..planner.grouping import Grouping
 from ..planner.layout import BALANCES, Layout, arrange, parts_to_try, tilings
 from ..shape import ArrayShape
@@ -228,7 +227,7 @@ def plan_matmul(
     k_split: int | str = 1,
     balance: str = "anneal",
     seed: int = 0,
-    split: Split | FusedMatrix | None = None,
+    split: Split | None = None,
     grouping: Grouping | None = None,
     drop_weight_rows: bool = True,
     drop_activation_rows: bool = False,
@@ -247,8 +246,7 @@ def plan_matmul(
         balance: ``lpt``, or ``anneal`` to improve on it; never worse in predicted cycles.
         seed: of the annealing.
         split: divides each block into parts with a kernel each; ``kernel`` then only limits which.
-            Either a strategy, or the matrix' own parts, whose sum ``weights`` must be.  Parts
-            with weights of their own ask for an array with fusion and for one k part.
+            For parts with scales of their own see `golden.planner.fused.plan_fused`.
         grouping: brings like columns together and ends k tiles where the structure does, for
             fewer stored bytes, instead of ``balance``; one k part only.
         drop_weight_rows: leave out each k whose weights are zero in all columns.
@@ -257,10 +255,8 @@ def plan_matmul(
 
     Raises:
         BadInput: operands of wrong type or shape, a kernel the array does not have or that
-            cannot hold the weights, ``k_split`` or ``balance`` out of range, weighted parts
-            where they can't be.
-        ValueError: ``split`` returned parts that overlap or do not sum to the block, or weights
-            that do not sum to one.
+            cannot hold the weights, ``k_split`` or ``balance`` out of range.
+        ValueError: ``split`` returned parts that overlap or do not sum to the block.
     """
     check_operands(activations, weights)
     kernels = built_kernels(shape, kernel)
@@ -281,8 +277,6 @@ def plan_matmul(
     # Rows that stay only to keep a run whole must still count for nothing.
     sent = np.where(needed[kept][:, None], weights[kept], 0).astype(np.int8)
     m_tiles = -(-activations.shape[0] // shape.lanes)
-    if isinstance(split, FusedMatrix):
-        split = split.rows(kept)
     found: list[tuple[np.ndarray, Layout]] = []
     for bounds in tilings(shape, len(kept)) if grouping is None else [grouping.bounds(sent)]:
         # What the first tile's load is to a long product is not worth trying.
@@ -302,16 +296,9 @@ def plan_matmul(
                 split=split,
                 grouping=grouping,
             )
-            if parts > 1 and any(stream.mixed for stream in layout.streams):
-                # Each k part would be rounded by itself.
-                if k_split == "auto":
-                    continue
-                raise BadInput(f"k_split: must be 1 where parts have weights, got {k_split}")
             if not found or layout.predicted < _WORTH * found[-1][1].predicted:
                 found.append((bounds, layout))
     bounds, layout = found[-1]
-    if not shape.fusion and any(stream.mixed for stream in layout.streams):
-        raise BadInput("array shape: fusion: must be true for parts with weights, got false")
     return Plan(
         shape=shape,
         rows=activations.shape[0],

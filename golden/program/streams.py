@@ -7,6 +7,7 @@ another and the drain adds their column sums, weighted where the parts have scal
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,9 +15,9 @@ from ..formats import Kernel
 from ..formats.block_header import BlockHeader
 from ..numerics.combine import UNIT, weights_valid
 from ..planner.choose import Split, checked_parts, choose_kernel
-from ..planner.fused import FusedMatrix
+from .parts import Part
 
-__all__ = ["EngineStream", "encode_stream"]
+__all__ = ["EngineStream", "encode_parts", "encode_stream"]
 
 
 @dataclass(frozen=True)
@@ -63,49 +64,13 @@ class EngineStream:
         )
 
 
-@dataclass(frozen=True)
-class _Part:
-    kernel: Kernel
-    cycles: int
-    block: np.ndarray
-    weight: int = UNIT
-    exact: bool = True
-
-
-def _parts(
-    kernels: Sequence[Kernel],
-    block: np.ndarray,
-    place: tuple[int, np.ndarray],
-    split: Split | FusedMatrix | None,
-    room: int | None,
-) -> list[_Part]:
-    """The parts of a block, whose first row and columns are ``place``."""
-    if split is None:
-        return [_Part(*choose_kernel(kernels, block, room), block)]
-    found = split.at(block, *place) if isinstance(split, FusedMatrix) else split(block)
-    weights = [part[2] if len(part) == 3 else UNIT for part in found]
-    exact = all(weight == UNIT for weight in weights)
-    chosen = [
-        (choose_kernel(kernels, part[1], room)[0].name if part[0] == "auto" else part[0], part[1])
-        for part in found
-    ]
-    checked_parts(kernels, block, chosen)
-    if not weights_valid(weights, exact=exact):
-        raise ValueError(f"split: weights: must sum to {UNIT} or all be {UNIT}, got {weights}")
-    by_name = {kernel.name: kernel for kernel in kernels}
-    return [
-        _Part(*choose_kernel([by_name[name]], part), part, weight, exact)
-        for (name, part), weight in zip(chosen, weights, strict=True)
-    ]
-
-
 def encode_stream(
     kernels: Sequence[Kernel],
     shares: Sequence[np.ndarray],
     columns: Sequence[np.ndarray],
     bounds: np.ndarray,
     *,
-    split: Split | FusedMatrix | None = None,
+    split: Split | None = None,
     room: int | None = None,
 ) -> EngineStream:
     """Encode one engine's share, segment by segment, k tile by k tile.
@@ -115,34 +80,69 @@ def encode_stream(
         shares: per segment, int8 (K, columns of the segment, at least one).
         columns: per segment, the output column of each.
         bounds: int64 (k tiles + 1,), first row of each k tile, then K.
-        split: divides each block into parts, weighted or not; one part by default.
+        split: divides each block into parts; one part by default.
         room: index words of a block beyond which other kernels are preferred.
     """
+    segments = []
+    for share in shares:
+        tiles: list[Sequence[Part]] = []
+        for low, high in pairwise(bounds):
+            block = share[low:high]
+            parts = [Part(None, block)] if split is None else split(block)
+            if split is not None:
+                checked_parts(kernels, block, parts)
+            tiles.append(parts)
+        segments.append(tiles)
+    return encode_parts(kernels, segments, columns, room=room)
+
+
+def encode_parts(
+    kernels: Sequence[Kernel],
+    segments: Sequence[Sequence[Sequence[Part]]],
+    columns: Sequence[np.ndarray],
+    *,
+    room: int | None = None,
+) -> EngineStream:
+    """Encode the parts of one engine, in their order.
+
+    Args:
+        kernels: candidates for parts that name none.
+        segments: per segment and k tile, the parts of the block, at least one.
+        columns: per segment, the output column of each column of its blocks.
+        room: index words of a block beyond which other kernels are preferred.
+
+    Raises:
+        BadInput: a kernel cannot hold its part.
+        ValueError: the weights of a segment's parts are neither all 1.0 nor sum to one.
+    """
+    by_name = {kernel.name: kernel for kernel in kernels}
     index: list[np.ndarray] = []
     values: list[np.ndarray] = []
     index_cuts, values_cuts, blocks, names, headers, tiles, cycles = [], [], [], [], [], [], []
     index_size = values_size = 0
-    k_tiles = len(bounds) - 1
-    for segment, share in enumerate(shares):
+    for segment, held in enumerate(segments):
+        weights = [part.weight for parts in held for part in parts]
+        exact = all(weight == UNIT for weight in weights)
+        if not weights_valid(weights, exact=exact):
+            raise ValueError(f"parts: weights: must sum to {UNIT} or all be {UNIT}, got {weights}")
         pending = np.empty(0, np.int8)
-        for k_tile in range(k_tiles):
-            block = share[bounds[k_tile] : bounds[k_tile + 1]]
-            place = int(bounds[k_tile]), columns[segment]
-            parts = _parts(kernels, block, place, split, room)
+        for k_tile, parts in enumerate(held):
             for number, part in enumerate(parts):
-                words, bytes_ = part.kernel.encode(part.block)
+                able = kernels if part.kernel is None else [by_name[part.kernel]]
+                kernel, spent = choose_kernel(able, part.block, room)
+                words, bytes_ = kernel.encode(part.block)
                 tile_end = number == len(parts) - 1
-                end = tile_end and k_tile == k_tiles - 1
+                end = tile_end and k_tile == len(held) - 1
                 header = BlockHeader(
-                    kernel=part.kernel.code,
+                    kernel=kernel.code,
                     columns=part.block.shape[1],
                     depth=part.block.shape[0],
                     first=k_tile == 0 and number == 0,
                     final=end,
                     tile_end=tile_end,
                     segment_end=end,
-                    job_end=end and segment == len(shares) - 1,
-                    exact=part.exact,
+                    job_end=end and segment == len(segments) - 1,
+                    exact=exact,
                     weight=part.weight,
                 )
                 index += [np.array([header.pack()], np.uint64), words]
@@ -158,10 +158,10 @@ def encode_stream(
                 # The word that the part shares with the next one must be there for it as well.
                 values_cuts.append(values_size + (1 if len(pending) else 0))
                 blocks.append(part.block)
-                names.append(part.kernel.name)
+                names.append(kernel.name)
                 headers.append(header)
-                tiles.append(segment * k_tiles + k_tile)
-                cycles.append(part.cycles)
+                tiles.append(segment * len(held) + k_tile)
+                cycles.append(spent)
     return EngineStream(
         index=np.concatenate(index),
         values=np.concatenate(values),

@@ -31,7 +31,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..errors import BadInput
 from ..shape import KERNELS
-from .points import BINS, CLUSTERED, DENSITIES, MEASURED, EnergyWeights, Part, Point, density_bin
+from .points import BINS, CLUSTERED, DENSITIES, MEASURED, EnergyWeights, Point, Record, density_bin
 
 __all__ = [
     "BASE_BITS",
@@ -74,7 +74,7 @@ class Line(NamedTuple):
         return slope | base << SLOPE_BITS | int(self.feasible) << (SLOPE_BITS + BASE_BITS)
 
 
-class PerformanceTable(Part):
+class PerformanceTable(Record):
     """All measurements of one configuration; see the module for bins and fixed point.
 
     Attributes:

@@ -11,7 +11,7 @@ from flows.engines import table_of
 from golden.errors import BadInput
 from golden.formats import KERNELS
 from golden.operators.matmul import matmul_naive
-from golden.planner.block_selector import exact_cost
+from golden.planner.prices import part_price
 from rtl_gen.config import derive, load
 
 
@@ -45,7 +45,7 @@ def test_costs_are_those_of_the_chosen_formats(rng):
         part = weights[block.row : block.row + block.depth][:, block.column :][:, : block.columns]
         (kernel,) = block.kernels
         floor = derived.shape.group * derived.shape.drain_cycles
-        cost = exact_cost(KERNELS[kernel].configured(derived.shape), part, floor)
+        cost = part_price(KERNELS[kernel].configured(derived.shape), part, floor)
         assert (block.cycles, block.bytes) == (cost.cycles, cost.bytes)
         assert block.cycles_dense == 1 + part.size
 

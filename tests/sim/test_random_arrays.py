@@ -14,7 +14,8 @@ import pytest
 from golden.cycles.count import count_cycles
 from golden.formats import KERNELS
 from golden.operators.matmul import matmul
-from golden.planner.choose import Part, Split
+from golden.planner.choose import Split
+from golden.program.parts import Part
 from golden.program.plan import plan_matmul
 from golden.shape import MAC_KINDS, ArrayShape, minimum_ring_words
 from rtl_gen.emit import verilog
@@ -102,7 +103,7 @@ def random_split(rng: np.random.Generator, shape: ArrayShape) -> Split:
         for number in range(int(owner.max()) + 1):
             part = np.where(owner == number, block, 0).astype(np.int8)
             able = [k for k in shape.kernels if KERNELS[k].configured(shape).accepts(part)]
-            parts.append((str(rng.choice(able)), part))
+            parts.append(Part(str(rng.choice(able)), part))
         return parts
 
     return split

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from golden.formats import KERNELS
-from golden.planner.block_selector import exact_cost
 from golden.planner.column_prices import FORBIDDEN, column_bytes, column_prices, variants_of
 from golden.planner.decompose import dense_core
+from golden.planner.prices import part_price
 from tests.golden.plans import ALL
 
 SIZES = [(1, 1), (64, 16), (61, 13), (17, 64), (128, 7)]
@@ -36,7 +36,7 @@ def test_bytes_of_columns_sum_to_those_of_the_block(size, density, rng):
 
 
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.4, 1.0])
-def test_prices_are_near_the_exact_cost(density, rng):
+def test_prices_are_near_the_part_price(density, rng):
     w = tile(rng, (64, 16), density)
     shape = replace(ALL, group=1, engines=1)
     floor = shape.group * shape.drain_cycles
@@ -50,7 +50,7 @@ def test_prices_are_near_the_exact_cost(density, rng):
         if not all(k.accepts(part) for k, (_, part) in zip(kernels, parts, strict=True)):
             assert cycles[place].max() >= FORBIDDEN
             continue
-        exact = [exact_cost(k, part, floor) for k, (_, part) in zip(kernels, parts, strict=True)]
+        exact = [part_price(k, part, floor) for k, (_, part) in zip(kernels, parts, strict=True)]
         total = sum(cost.cycles for cost in exact) - len(parts)
         # What depends on where a word ends is left out: pads and closes that stand alone.  Slots
         # and steps are compared column by column, not over the block.

@@ -8,9 +8,9 @@ import pytest
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.formats import KERNELS
-from golden.planner.block_selector import exact_cost
-from golden.planner.choose import Part
 from golden.planner.grouping import Grouping, bisect_columns
+from golden.planner.prices import part_price
+from golden.program.parts import Part
 from golden.program.plan import Plan, plan_matmul
 from tests.golden.plans import ALL, check_streams, mixed_weights, operands
 
@@ -29,10 +29,10 @@ def patchwork(rng: np.random.Generator) -> np.ndarray:
 def cheapest(block: np.ndarray) -> list[Part]:
     """The block whole, in the kernel of the fewest cycles and bytes together."""
     kernels = [KERNELS[name].configured(SHAPE) for name in SHAPE.kernels]
-    costs = [exact_cost(kernel, block) for kernel in kernels if kernel.accepts(block)]
+    costs = [part_price(kernel, block) for kernel in kernels if kernel.accepts(block)]
     names = [kernel.name for kernel in kernels if kernel.accepts(block)]
     totals = [cost.cycles + cost.bytes for cost in costs]
-    return [(names[totals.index(min(totals))], block)]
+    return [Part(names[totals.index(min(totals))], block)]
 
 
 def owners(plan: Plan) -> list[int]:

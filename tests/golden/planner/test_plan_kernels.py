@@ -9,6 +9,7 @@ from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.formats import KERNELS
 from golden.operators.matmul import matmul
+from golden.program.parts import Part
 from golden.program.plan import plan_matmul
 from golden.shape import ArrayShape
 from tests.golden.plans import ALL, BASE, check_streams, mixed_weights, operands, results_of
@@ -131,12 +132,12 @@ def test_random_configurations_matrices_and_kernels(rng: np.random.Generator):
 
 @pytest.mark.parametrize("k_split", [1, 2])
 def test_a_tile_may_have_several_parts(k_split: int, rng: np.random.Generator):
-    def split(block: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    def split(block: np.ndarray) -> list[Part]:
         which = rng.integers(0, 3, block.shape)
         names = rng.choice(["bitmap", "runlength", "block"], rng.integers(1, 4))
         parts = [np.where(which == n, block, 0).astype(np.int8) for n in range(len(names))]
         parts[0] += np.where(which >= len(names), block, 0).astype(np.int8)
-        return list(zip(map(str, names), parts, strict=True))
+        return [Part(str(name), part) for name, part in zip(names, parts, strict=True)]
 
     for _ in range(20):
         rows, depth, outputs = (int(rng.integers(1, high)) for high in (12, 200, 20))
@@ -158,15 +159,16 @@ def test_parts_that_do_not_make_up_the_block_are_refused(rng: np.random.Generato
     a, w = operands(rng, (2, 32, 4), zero=0.2)
     for wrong, error in (
         (lambda block: [], "at least one part"),
-        (lambda block: [("bitmap", block), ("bitmap", block)], "disjoint"),
-        (lambda block: [("bitmap", block * 0)], "sum to the block"),
-        (lambda block: [("bitmap", block[:1])], "of shape"),
-        (lambda block: [("bitmap", block.astype(np.int16))], "int8"),
+        (lambda block: [Part("bitmap", block), Part("bitmap", block)], "disjoint"),
+        (lambda block: [Part("bitmap", block * 0)], "sum to the block"),
+        (lambda block: [Part("bitmap", block[:1])], "of shape"),
+        (lambda block: [Part("bitmap", block.astype(np.int16))], "int8"),
+        (lambda block: [Part("bitmap", block, 5)], "with the weight 32768"),
     ):
         with pytest.raises(ValueError, match=error):
             plan_matmul(BASE, a, w, split=wrong)
     with pytest.raises(BadInput, match=r"split: kernel: must be one of dense, bitmap, got 'nm'"):
-        plan_matmul(BASE, a, w, split=lambda block: [("nm", block)])
+        plan_matmul(BASE, a, w, split=lambda block: [Part("nm", block)])
     full = np.ones((32, 4), np.int8)
     with pytest.raises(BadInput, match="kernel: nm must be able to hold the weights"):
-        plan_matmul(ALL, a, full, split=lambda block: [("nm", block)])
+        plan_matmul(ALL, a, full, split=lambda block: [Part("nm", block)])

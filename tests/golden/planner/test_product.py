@@ -13,12 +13,12 @@ from golden.planner.block_selector import (
     CYCLES_TIMES_BYTES,
     BlockSelector,
     block_statistics,
-    exact_cost,
     exact_selection,
     priced_table,
     variants,
 )
 from golden.planner.model_table import computed_table, table_shapes
+from golden.planner.prices import part_price
 from golden.planner.product import OBJECTIVES, TOLERANCE, compile_matmul
 from golden.program.plan import plan_matmul
 from golden.selector.table import DENSITIES
@@ -126,8 +126,9 @@ def test_the_selector_is_near_the_oracle(table, rng):
                     ("best", exact_selection(selector, block)),
                 ):
                     cost = Fraction(0)
-                    for kernel, part in selection.parts(block):
-                        exact = exact_cost(selector.formats[kernel], part, selector.column_floor)
+                    for kernel, part in zip(selection.kernels, selection.parts(block), strict=True):
+                        floor = selector.column_floor
+                        exact = part_price(selector.formats[kernel], part.block, floor)
                         cost += exact.cycles + price * exact.bytes
                     if total == "chosen":
                         chosen += cost
@@ -142,11 +143,8 @@ def test_exact_prices_decide_near_ties(table, rng):
     refined, plain = (BlockSelector(SHAPE, table, price, refine=refine) for refine in (True, False))
 
     def cost(selector, block):
-        total = Fraction(0)
-        for kernel, part in selector.split(block):
-            exact = exact_cost(selector.formats[kernel], part, selector.column_floor)
-            total += exact.cycles + price * exact.bytes
-        return total
+        exact = selector.price_of(block, selector.column_floor)
+        return exact.cycles + price * exact.bytes
 
     for _ in range(20):
         density = rng.choice([0.0, 0.03, 0.1, 0.5, 1.0])
@@ -167,8 +165,8 @@ def test_parts_are_disjoint_and_sum_to_the_block(table, rng):
         for masks in variants(block, SHAPE):
             assert np.array_equal(np.sum(masks, axis=0), block != 0)
         parts = selector.split(block)
-        assert np.array_equal(np.sum([part for _, part in parts], axis=0), block)
-        assert all(selector.formats[kernel].accepts(part) for kernel, part in parts)
+        assert np.array_equal(np.sum([part.block for part in parts], axis=0), block)
+        assert all(selector.formats[part.kernel].accepts(part.block) for part in parts)
 
 
 def test_full_runs_beside_stray_non_zeros_become_two_parts(table):
