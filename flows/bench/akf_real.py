@@ -148,7 +148,13 @@ def approximate_layer(
     }
 
 
-def scale_layer(derived: Derived, what: str, tokens: Tokens, sparsity: float) -> dict[str, Any]:
+def scale_layer(
+    derived: Derived,
+    what: str,
+    tokens: Tokens,
+    sparsity: float,
+    limits: Sequence[float] = PART_LIMITS,
+) -> dict[str, Any]:
     """Output error of scales per part against one scale, by limit of bytes and cycles.
 
     Args:
@@ -156,6 +162,7 @@ def scale_layer(derived: Derived, what: str, tokens: Tokens, sparsity: float) ->
         what: the layer's name for tables.
         tokens: the layer.
         sparsity: share of weights that Wanda drops first.
+        limits: most bytes and cycles, in turn, relative to one scale.
     """
     shape = replace(derived.shape, fusion=True)
     layer = layer_of(_pruned(tokens, sparsity).astype(np.float64))
@@ -166,7 +173,7 @@ def scale_layer(derived: Derived, what: str, tokens: Tokens, sparsity: float) ->
     one = OneScale(layer.weights, layer.scale, plan)
     before = float(np.linalg.norm(judge @ (layer.real - layer.weights * layer.scale)))
     found: dict[str, Any] = {"what": what, "sparsity": sparsity}
-    for limit in PART_LIMITS:
+    for limit in limits:
         split = split_scales(one, layer.real, seen, byte_limit=limit, cycle_limit=limit)
         after = before
         if split.fused is not None:

@@ -265,10 +265,10 @@ def register(app: typer.Typer) -> None:
         if figures["kernel"] == "mixed":
             blocks = ", ".join(f"{k} {n}" for k, n in figures["kernel_blocks"].items())
             rows.insert(1, ("blocks", blocks))
-        selection = figures["selection"]
+        selection, split = figures["selection"], figures["scales_per_part"] is not None
         if selection is not None:
             rows += [
-                ("plan", selection["chosen"]),
+                ("plan", selection["chosen"] if not split else f"{selection['chosen']}, one scale"),
                 ("parts", f"{selection['parts']} in {selection['blocks']} blocks"),
                 ("table", selection["table"]),
             ]

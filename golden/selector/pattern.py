@@ -34,7 +34,7 @@ _MAGNITUDES = 9
 
 @dataclass(frozen=True, kw_only=True)
 class PatternParameters:
-    """What an analyser is built for.
+    """What patterns are taken for.
 
     Parameters
     ----------

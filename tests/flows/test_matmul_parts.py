@@ -1,6 +1,8 @@
 """``matmul --scales-per-part``: files, reports and refusals, on all three engines."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ schedule:
   fusion: true
 interface: {top: array, data_bits: 64}
 """
+MANUAL = Path(__file__).parents[2] / "docs" / "fusion.md"
 WIDE = ("--part-bytes", "1.5", "--part-cycles", "1.5")
 
 
@@ -181,3 +184,22 @@ def test_a_limit_alone_is_refused(option, tmp_path, rng, capsys):
     status, _, _ = run(tmp_path, *operands(rng), "--engine", "golden", option, "1.2")
     assert status == 2
     assert "must come with --scales-per-part" in capsys.readouterr().err
+
+
+def test_the_manuals_example(tmp_path, monkeypatch, capsys):
+    section = MANUAL.read_text().split("## Parts with scales of their own")[1].split("\n## ")[0]
+    blocks = {
+        language: re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+        for language in ("yaml", "python", "sh", "text")
+    }
+    monkeypatch.chdir(tmp_path)
+    Path("fused.yaml").write_text(blocks["yaml"][0])
+    made, used = blocks["python"]
+    exec(compile(made, str(MANUAL), "exec"), {})
+    (command,) = blocks["sh"]
+    program, *arguments = shlex.split(command)
+    assert program == "sparsefuse"
+    assert main(arguments) == 0
+    capsys.readouterr()
+    exec(compile(used, str(MANUAL), "exec"), {})
+    assert capsys.readouterr().out == blocks["text"][0]
