@@ -13,7 +13,7 @@ ties by exact cycles (`golden.planner.block_selector`), so its plans lie above t
 (``oracle_share_own``, ``oracle_share_taken``); they sit below 1 where bytes were worth a few
 cycles.  Energy, in the report alone, is the proxy of `golden.selector.table`.
 
-Approximate mode and mixed scales on real layers: `flows.bench.akf_real`.
+Approximate mode and scales per part on real layers: `flows.bench.akf_real`.
 """
 
 from collections.abc import Callable, Sequence
@@ -204,7 +204,7 @@ def run(
     sparsities: Sequence[float] = SPARSITIES,
     models: Sequence[str] = MODELS,
 ) -> dict:
-    """Synthetic masks, real layers, approximate mode, mixed scales, and one run on the RTL.
+    """Synthetic masks, real layers, approximate mode, scales per part, and one run on the RTL.
 
     Args:
         progress: called with (what, done, total).
@@ -276,7 +276,7 @@ def run(
         "config_hash": derived.config_hash,
         "figures": everything,
         "approximate": near,
-        "mixed_scale": scales,
+        "scales_per_part": scales,
         "bars": [bar.report() for bar in bars],
     }
 

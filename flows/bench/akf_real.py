@@ -1,4 +1,4 @@
-"""Real layers with an output error: approximate mode and mixed scales, judged on unseen tokens.
+"""Real layers with an output error: approximate mode and scales per part, on unseen tokens.
 
 Each layer has three sets of tokens from different inputs (`flows.models.calibration`): *fit* and
 *hold*, which calibration sees, and *judge*, which it does not.  Activations are divided by the
@@ -13,12 +13,13 @@ the quicker of ``dense`` and ``bitmap``.  *Other text* is the sentences of `benc
 not at all like reference prose; no bar rests on it.  Nor does one on the *other linear layers*
 beside the first, which are measured unpruned with float activations.
 
-*Mixed scales* (`golden.planner.tiled`): the parts are chosen on fit and hold tokens, the ratio of
-the errors to one float32 scale per column in its cheapest kernel is taken on judge tokens, weights
-alone, both plainly rounded, for a block of the layer's first columns.
+*Scales per part* (`golden.planner.part_search`): they are chosen on fit and hold tokens, for the
+bench's array with fusion and 64 tokens; the ratio of the error to that of one scale per column is
+taken on judge tokens, weights alone, both plainly rounded.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,16 @@ from flows.models.calibration import Tokens, load_tokens, short_name
 from golden.cycles.count import count_cycles
 from golden.errors import CheckFailed
 from golden.numerics.quantise import quantise_activations
+from golden.planner.compete import compile_product
+from golden.planner.part_search import OneScale, split_scales
 from golden.planner.product import plan_matmul
-from golden.planner.tiled import Scope, one_scale, tiled_scale
 from rtl_gen.config import Derived
 
 __all__ = [
     "BUDGET",
-    "BYTE_LIMITS",
     "NEAR_HEADER",
+    "PART_LIMITS",
     "SCALE_HEADER",
-    "SCOPES",
     "approximate_layer",
     "bars",
     "measure",
@@ -55,18 +56,17 @@ __all__ = [
 Progress = Callable[[str, int, int], None]
 
 BUDGET = 0.018
-BYTE_LIMITS = (1.0, 1.01, 1.05)
-SCOPES: tuple[Scope, ...] = ("shared", "column")
+PART_LIMITS = (1.0, 1.01, 1.05)
+"""Most bytes and cycles of scales per part, relative to one scale."""
 
 NEAR_HEADER = (
     *("layer", "pruned", "activations", "error", "other text"),
     *("exact cycles", "cycles", "gain"),
 )
-SCALE_HEADER = ("layer", "pruned", "ratios", *(f"bytes x {limit:g}" for limit in BYTE_LIMITS))
+SCALE_HEADER = ("layer", "pruned", "bytes, cycles", "error ratio", "parts")
 
 _MARGIN = 0.95  # of the budget, for tokens that calibration has not seen
-_TOKENS = 64  # of the judge set, for cycles
-_SCALE_COLUMNS = 64  # of a layer, for mixed scales
+_TOKENS = 64  # of the judge set, for plans and cycles
 _LAYERS = (0, 2)
 _FIRST = 0  # of the linear layers: the one that bars rest on
 _KINDS = (_FIRST, 1, 2, 3, 4)  # the attention's and the first of the feed-forward part
@@ -156,34 +156,50 @@ def approximate_layer(
     }
 
 
-def scale_layer(derived: Derived, what: str, tokens: Tokens, sparsity: float) -> dict[str, Any]:
-    """Output error of scales per k tile against one scale, by limit of bytes relative to one."""
-    weights = _pruned(tokens, sparsity)[:, :_SCALE_COLUMNS].astype(np.float64)
+def scale_layer(
+    derived: Derived,
+    what: str,
+    tokens: Tokens,
+    sparsity: float,
+    limits: Sequence[float] = PART_LIMITS,
+) -> dict[str, Any]:
+    """Output error of scales per part against one scale, by limit of bytes and cycles.
+
+    Args:
+        derived: the array, which is given fusion here.
+        what: the layer's name for tables.
+        tokens: the layer.
+        sparsity: share of weights that Wanda drops first.
+        limits: most bytes and cycles, in turn, relative to one scale.
+    """
+    shape = replace(derived.shape, fusion=True)
+    layer = layer_of(_pruned(tokens, sparsity).astype(np.float64))
     seen = np.concatenate([tokens.fit, tokens.hold]).astype(np.float64)
-    # |X D| = |R D| with the triangular factor of X, which is far smaller.
-    factor = np.linalg.qr(seen, mode="r")
     judge = tokens.judge.astype(np.float64)
-    one = one_scale(weights, derived.shape)
-    before = float(np.linalg.norm(judge @ (weights - one.real)))
-    found: dict[str, Any] = {"what": what, "sparsity": sparsity, "bytes_one_scale": one.bytes}
-    for per in SCOPES:
-        for limit in BYTE_LIMITS:
-            mixed = tiled_scale(
-                weights, activations=factor, per=per, shape=derived.shape, byte_limit=limit
-            )
-            after = float(np.linalg.norm(judge @ (weights - mixed.real)))
-            found[f"{per} {limit:g}"] = after / before
-            found[f"{per} {limit:g} bytes"] = mixed.bytes
-            found[f"{per} {limit:g} parts"] = len(mixed.tiles)
+    rows = sample_of(tokens.judge[:_TOKENS], layer).activations
+    plan = compile_product(shape, rows, layer.weights, lambda: table_of(derived)).plan
+    one = OneScale(layer.weights, layer.scale, plan)
+    before = float(np.linalg.norm(judge @ (layer.real - layer.weights * layer.scale)))
+    found: dict[str, Any] = {"what": what, "sparsity": sparsity}
+    for limit in limits:
+        split = split_scales(one, layer.real, seen, byte_limit=limit, cycle_limit=limit)
+        after = before
+        if split.fused is not None:
+            real = split.fused.real(len(layer.real))
+            after = float(np.linalg.norm(judge @ (layer.real - real)))
+        found[f"{limit:g}"] = after / before
+        found[f"{limit:g} bytes"] = split.weight_bytes / split.weight_bytes_one_scale
+        found[f"{limit:g} cycles"] = split.cycles / split.cycles_one_scale
+        found[f"{limit:g} parts"] = 1 if split.fused is None else split.fused.tiles
     return found
 
 
 def measure(
     derived: Derived, models: Sequence[str], progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Figures of approximate mode and of mixed scales, of two layers of each model.
+    """Figures of approximate mode and of scales per part, of two layers of each model.
 
-    Mixed scales and both kinds of activations are measured on the first linear layer alone;
+    Scales per part and both kinds of activations are measured on the first linear layer alone;
     figures of the others have ``first`` False.
     """
     near, scales = [], []
@@ -216,9 +232,12 @@ def bars(near: Sequence[dict[str, Any]], scales: Sequence[dict[str, Any]]) -> li
         Bar(asked, _mean(floats, "gain"), 1.3),
         *(
             Bar(
-                f"mixed-scale error, same bytes, {per} ratios", _mean(scales, f"{per} 1"), 0.8, True
+                f"error with scales per part over one scale, bytes and cycles x {limit:g}",
+                _mean(scales, f"{limit:g}"),
+                0.8,
+                True,
             )
-            for per in SCOPES
+            for limit in PART_LIMITS[:2]
         ),
     ]
 
@@ -255,9 +274,9 @@ def tables(
             "rows": [_near_row(f) for f in near],
         },
         {
-            "title": "Mixed scales: output error over that of one scale, by bytes",
+            "title": "Scales per part: output error over that of one scale",
             "header": SCALE_HEADER,
-            "rows": [_scale_row(f, per) for f in scales for per in SCOPES],
+            "rows": [_scale_row(f, limit) for f in scales for limit in PART_LIMITS],
         },
     ]
     return [table for table in found if table["rows"]]
@@ -277,10 +296,11 @@ def _near_row(figure: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _scale_row(figure: dict[str, Any], per: Scope) -> tuple[str, ...]:
+def _scale_row(figure: dict[str, Any], limit: float) -> tuple[str, ...]:
     return (
         figure["what"],
         f"{figure['sparsity']:.0%}",
-        per,
-        *(f"{figure[f'{per} {limit:g}']:.3f}" for limit in BYTE_LIMITS),
+        f"x {limit:g}",
+        f"{figure[f'{limit:g}']:.3f}",
+        f"{figure[f'{limit:g} parts']}",
     )

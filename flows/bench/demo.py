@@ -8,12 +8,13 @@ import numpy as np
 from flows.bench.bars import Bar
 from flows.build import cache_folder
 from flows.compress.prune import pruned_operands
-from flows.engines import Product, run_matmul
+from flows.engines import run_matmul
 from flows.files import write_json
 from flows.generate import generate
 from flows.models.calibration import SENTENCES
 from flows.models.fetch import fetch
 from flows.models.minilm import MiniLM
+from flows.product import Product
 from flows.synth import read_manifest, synthesise
 from golden.errors import CheckFailed
 from golden.numerics.quantise import quantise_weights

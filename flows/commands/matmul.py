@@ -17,6 +17,7 @@ from flows.engines import run_matmul
 from flows.export import check_export_folder, write_export
 from flows.files import check_outputs, load_npy, write_bytes, write_json
 from flows.operand import OperandProduct, run_operand
+from flows.product import PartLimits
 from flows.terminal import print_table, progress_line
 from golden.errors import BadInput
 from golden.formats import KERNELS
@@ -114,6 +115,35 @@ def _finish(
     print_table(title, ("", figures["cycles_source"]), rows)
 
 
+def _limits(asked: bool, most_bytes: float | None, most_cycles: float | None) -> PartLimits | None:
+    """Limits of scales per part; None where these are not asked for."""
+    given = {"bytes": most_bytes, "cycles": most_cycles}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if asked:
+        return PartLimits(**chosen)
+    for name, value in chosen.items():
+        raise BadInput(f"part_{name}: must come with --scales-per-part, got {value} without it")
+    return None
+
+
+def _part_rows(figures: dict) -> list[tuple[str, object]]:
+    """Table rows of scales per part."""
+    found = figures["scales_per_part"]
+
+    def against(name: str) -> str:
+        return f"{found[name] / found[f'{name}_one_scale']:.4f} of one scale's"
+
+    return [
+        ("scales per part", f"{found['parts']} parts of {found['part_rows']} rows"),
+        ("error", f"{figures['error']:.4%}"),
+        ("error of weights", f"{found['error_weights']:.4%}"),
+        ("error of weights, one scale", f"{found['error_weights_one_scale']:.4%}"),
+        ("change of output by parts", f"{found['change']:.4%}"),
+        ("weight bytes", against("weight_bytes")),
+        (f"cycles of {found['counted_tokens']} tokens", against("cycles")),
+    ]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
 
@@ -187,7 +217,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 help=".npy file of int8 or float, shape (M', K), on which the budget is held, the "
                 "last fifth unseen; by default the activations, on which weights then are "
-                "fitted too."
+                "fitted too. Scales per part are chosen on it as well."
             ),
         ] = None,
         equalise: Annotated[
@@ -198,11 +228,33 @@ def register(app: typer.Typer) -> None:
                 "activations, and multiply the weights, where that lowers the rounding error.",
             ),
         ] = True,
+        scales_per_part: Annotated[
+            bool,
+            typer.Option(
+                "--scales-per-part",
+                help="With float weights, on an array with schedule.fusion: a weight scale for "
+                "each k tile, where that lowers the output error within the next two limits.",
+            ),
+        ] = False,
+        part_bytes: Annotated[
+            float | None,
+            typer.Option(
+                help="Most stored bytes with scales per part, relative to one scale; 1.01 by "
+                "default."
+            ),
+        ] = None,
+        part_cycles: Annotated[
+            float | None,
+            typer.Option(
+                help="Most cycles with scales per part, relative to one scale; 1.01 by default."
+            ),
+        ] = None,
         scales: Annotated[
             Path | None,
             typer.Option(
                 help=".npz file to write: weights (int8, as multiplied), weight_scale (N,), "
-                "divisors (K,) of the activations' channels, and activation_scale (M,); none by "
+                "divisors (K,) of the activations' channels, and activation_scale (M,); with "
+                "scales per part also part_of_row (K,) and part_weights (parts, N); none by "
                 "default."
             ),
         ] = None,
@@ -239,8 +291,9 @@ def register(app: typer.Typer) -> None:
         if export is not None:
             check_export_folder(export)
         derived = derive(load(config))
-        if calibration is not None and error_budget is None:
-            raise BadInput("calibration: must come with an error budget, got none")
+        if calibration is not None and error_budget is None and not scales_per_part:
+            raise BadInput("calibration: must come with an error budget or scales per part")
+        limits = _limits(scales_per_part, part_bytes, part_cycles)
         if table is not None and kernel is not _Kernel.auto and error_budget is None:
             raise BadInput(f"table: must come with kernel auto, got kernel {kernel.value}")
         if error_budget is not None:
@@ -268,6 +321,7 @@ def register(app: typer.Typer) -> None:
                 ("calibration", calibration),
                 ("scales", scales),
                 ("drop_zero_activations", drop_zero_activations or None),
+                ("scales_per_part", scales_per_part or None),
             )
             for name, value in given:
                 if value is not None:
@@ -294,6 +348,7 @@ def register(app: typer.Typer) -> None:
                 error_budget=error_budget,
                 calibration=x,
                 equalise=equalise,
+                part_limits=limits,
             )
         figures = product.report(derived, w)
         if out is not None:
@@ -314,10 +369,10 @@ def register(app: typer.Typer) -> None:
         if figures["kernel"] == "mixed":
             blocks = ", ".join(f"{k} {n}" for k, n in figures["kernel_blocks"].items())
             rows.insert(1, ("blocks", blocks))
-        selection = figures["selection"]
+        selection, split = figures["selection"], figures["scales_per_part"] is not None
         if selection is not None:
             rows += [
-                ("plan", selection["chosen"]),
+                ("plan", selection["chosen"] if not split else f"{selection['chosen']}, one scale"),
                 ("parts", f"{selection['parts']} in {selection['blocks']} blocks"),
                 ("table", selection["table"]),
             ]
@@ -329,6 +384,8 @@ def register(app: typer.Typer) -> None:
             rows.append(("error", f"{figures['error']:.4%} (budget {error_budget:.4%})"))
             rows.append(("weights dropped", figures["weights_dropped"]))
             rows.append(("weights changed", figures["weights_changed"]))
+        if figures["scales_per_part"] is not None:
+            rows += _part_rows(figures)
         for name in ("utilisation", "utilisation_slots"):
             if figures[name] is not None:
                 rows.append((name, f"{figures[name]:.1%}"))

@@ -12,7 +12,7 @@ says where the block stands in the loop nest, so that the stream describes itsel
 | 6     | tile_end    | the activation tile is released after this block               |
 | 7     | segment_end | last block of a segment: replay it for the next tile of tokens |
 | 8     | job_end     | last block of the job (with ``segment_end``)                   |
-| 9     | exact       | on the first part of a tile: its parts all have the weight 1.0 |
+| 9     | exact       | on the ``first`` part: all up to ``final`` have the weight 1.0 |
 | 31:16 | columns     | output columns in the block, less one                          |
 | 47:32 | depth       | rows per column, less one: 0 .. k_tile - 1                     |
 | 63:48 | weight      | weight of the part in Q15, 0 .. 32768                          |

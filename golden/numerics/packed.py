@@ -16,14 +16,16 @@ import numpy as np
 
 __all__ = [
     "LEAST_SHIFT",
+    "PRODUCT_BITS",
     "accumulate",
     "accumulate_batch",
-    "accumulate_plain",
     "counter_bits",
-    "max_depth",
     "pack",
     "packed_bits",
 ]
+
+PRODUCT_BITS = 16
+"""Signed bits of an INT8 product, and of a sum of one."""
 
 _PRODUCT = 1 << 14  # the largest magnitude of an INT8 product, (-128) * (-128)
 
@@ -63,13 +65,6 @@ def accumulate(products: Iterable[tuple[int, int, int]], shift: int) -> tuple[in
             wrap -= 1
         before = now
     low = wrap * (1 << shift) + _signed(total, shift)
-    return low, (total - low) >> shift
-
-
-def accumulate_plain(products: Iterable[tuple[int, int, int]], shift: int) -> tuple[int, int]:
-    """The method without a counter: right only while the lower sum fits ``shift`` bits."""
-    total = sum(pack(x1, x0, shift) * w for x1, x0, w in products)
-    low = _signed(total, shift)
     return low, (total - low) >> shift
 
 
@@ -115,19 +110,3 @@ def packed_bits(depth: int, shift: int) -> int:
     The packed sum may wrap around as a whole: the upper sum is what must fit above ``shift``.
     """
     return shift + (depth * _PRODUCT).bit_length() + 1
-
-
-def max_depth(shift: int, packed: int, counter: int) -> int:
-    """Deepest sum that stays exact.
-
-    Args:
-        shift: distance of the fields.
-        packed: bits of the packed sum.
-        counter: bits of the wrap counter.
-
-    Returns:
-        Number of products, whatever their values.
-    """
-    upper = (1 << (packed - shift - 1)) - 1
-    lower = (1 << (shift + counter - 1)) - 1
-    return min(upper, lower) // _PRODUCT

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import BadInput
 
-__all__ = ["check_operands", "matmul", "matmul_events", "matmul_naive"]
+__all__ = ["check_operands", "matmul", "matmul_naive"]
 
 
 def check_operands(activations: np.ndarray, weights: np.ndarray) -> None:
@@ -30,16 +30,6 @@ def matmul_naive(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
         for m in range(rows):
             total = sum(int(activations[m, k]) * int(weights[k, n]) for k in range(depth))
             out[m, n] = np.int64((total + 2**31) % 2**32 - 2**31)
-    return out
-
-
-def matmul_events(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The loop nest of the hardware: n, then the events k, then all m at once."""
-    out = np.zeros((activations.shape[0], weights.shape[1]), np.int32)
-    wide = activations.astype(np.int32)
-    for n in range(weights.shape[1]):
-        for k in np.flatnonzero(weights[:, n]):
-            out[:, n] += wide[:, k] * np.int32(weights[k, n])
     return out
 
 

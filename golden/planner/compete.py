@@ -27,7 +27,6 @@ from ..selector.table import PerformanceTable
 from ..shape import ArrayShape
 from .block_selector import CYCLES_FIRST, CYCLES_TIMES_BYTES, BlockSelector
 from .choose import built_kernels
-from .fused import FusedMatrix
 from .grouping import Grouping
 from .operand import Operand
 from .prices import HEADER_CYCLES
@@ -41,6 +40,7 @@ __all__ = [
     "Candidate",
     "Compiled",
     "compile_product",
+    "counted",
     "decoder_cycles",
     "oracle_cycles",
     "predicted_cycles",
@@ -202,7 +202,8 @@ def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
     return total
 
 
-def _count(plan: Plan) -> CycleCount:
+def counted(plan: Plan) -> CycleCount:
+    """Cycles of a plan by the cycle model, of at most `COUNTED_TILES` tiles of tokens."""
     most = COUNTED_TILES * plan.shape.lanes
     return count_cycles(replace(plan, rows=most) if plan.rows > most else plan)
 
@@ -232,7 +233,6 @@ def compile_product(
     k_split: int | str = 1,
     balance: str = "anneal",
     seed: int = 0,
-    fused: FusedMatrix | None = None,
     drop_activation_rows: bool = False,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Compiled:
@@ -246,8 +246,8 @@ def compile_product(
         kernel: name of a kernel of the array for all blocks, or ``auto``: those that the selector
             takes for each block.
         objective: what ``auto`` is for, see the module.
-        k_split, balance, seed, fused, drop_activation_rows: as for
-            `golden.planner.product.plan_matmul`; with ``fused`` nothing competes.
+        k_split, balance, seed, drop_activation_rows: as for
+            `golden.planner.product.plan_matmul`.
         progress: called with (what, done, total).
 
     Raises:
@@ -270,7 +270,6 @@ def compile_product(
             balance=balance,
             seed=seed,
             chooser=selector,
-            fused=fused,
             grouping=grouping,
             operand=operand,
         )
@@ -278,9 +277,9 @@ def compile_product(
 
     names = [each.name for each in built_kernels(shape, kernel)]
     # Kernels for run-time operands are in no table: an array with no others has nothing to choose.
-    if kernel != "auto" or fused is not None or KERNELS[names[0]].run_time:
+    if kernel != "auto" or KERNELS[names[0]].run_time:
         progress("plan", 0, 1)
-        only = planned("parts" if fused is not None else names[0], kernel)
+        only = planned(names[0], kernel)
         return Compiled(only, (only,), objective, None)
     known = table()
     lacking = [name for name in names if name not in known.kernels]
@@ -289,15 +288,15 @@ def compile_product(
             f"performance table: kernels: must hold all of the array, lacks {', '.join(lacking)}"
         )
 
-    def counted(candidate: Candidate) -> Candidate:
-        return replace(candidate, cycles=_count(candidate.plan).cycles)
+    def timed(candidate: Candidate) -> Candidate:
+        return replace(candidate, cycles=counted(candidate.plan).cycles)
 
     found = []
     ways = _WAYS[objective]
     for number, (name, (price, refine)) in enumerate(ways.items()):
         progress("select", number, len(ways))
         selector = BlockSelector(shape, known, price, refine=refine)
-        found.append(counted(planned(name, "auto", selector)))
+        found.append(timed(planned(name, "auto", selector)))
     tiles = min(COUNTED_TILES, -(-len(activations) // shape.lanes))
     for number, name in enumerate(names):
         progress("single kernels", number, len(names))
@@ -310,7 +309,7 @@ def compile_product(
             able = least <= min(candidate.product for candidate in found)
         if able:
             try:
-                found.append(counted(planned(name, name)))
+                found.append(timed(planned(name, name)))
             except BadInput:
                 # Rows that went with others may leave runs that the format can't hold.
                 continue
@@ -324,7 +323,7 @@ def compile_product(
         price = max(CYCLES_FIRST, price.limit_denominator(CYCLES_FIRST.denominator))
         selector = BlockSelector(shape, known, price, refine=True)
         grouping = Grouping(shape, float(price))
-        found.append(counted(planned("selector, grouped columns", "auto", selector, grouping)))
+        found.append(timed(planned("selector, grouped columns", "auto", selector, grouping)))
     allowed = found
     if objective == "cycles":
         limit = (1 + TOLERANCE) * min(candidate.cycles for candidate in found)

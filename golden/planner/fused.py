@@ -1,12 +1,18 @@
-"""A whole weight matrix as fused parts: what a plan divides its blocks by, and its product.
+"""A weight matrix whose k tiles have scales of their own: what is planned, and its product.
 
-The parts have disjoint support, so their INT8 sum ``matrix`` holds every value of every part, and
-where a value stands says whose it is.  A plan cuts that sum into blocks by columns and rows, and
-each block gets its parts here (`FusedChooser`)::
+The rows of a matrix are dealt to k tiles, and in the columns of one block (an engine's share of a
+segment) each tile has its own scale.  A tile's block is a part; its header carries the scale as a
+Q15 weight, the weights of a column sum to one over its tiles, and the drain fuses the tiles' sums
+(`golden.numerics.combine`).  No index tells whose a value is, so parts cost neither a bit nor an
+event; what they can cost is a header, where there are more tiles than the array asks for.
 
-    fused = FusedMatrix.of(mixed_scale(weights, shape=shape))
-    plan = plan_matmul(shape, activations, fused.matrix, split=fused)
-    out = fused.product(activations)      # int32, in units of S; what the array gives
+    real weight of row k in column n = S[n] * weights[tile of k][n] / 32768 * value[k][n]
+
+`plan_fused` makes a plan of it, as `golden.planner.product.plan_matmul` does of a plain matrix::
+
+    fused = ...                              # golden.planner.scales.split_scales
+    plan = plan_fused(shape, len(activations), fused)
+    out = fused.product(activations, shape.rounding)  # int32, in units of S: what the array gives
 """
 
 from collections.abc import Sequence
@@ -21,149 +27,186 @@ from ..formats import Kernel
 from ..numerics.combine import UNIT, combine, weights_valid
 from ..numerics.quantise import Rounding
 from ..operators.matmul import matmul
-from .choose import ByCycles, PartChoice
-from .decompose import Part
-from .operand import Items
-from .scales import MixedScale
+from ..program.plan import Plan
+from ..shape import ArrayShape
+from .choose import ByCycles, Chooser, PartChoice, built_kernels
+from .layout import decide, overflow, predict
+from .operand import Items, SentRows
+from .product import plan_of
 from .tile import Tile
 
-__all__ = ["FusedChooser", "FusedMatrix"]
+__all__ = ["FusedMatrix", "plan_fused"]
 
 
 @dataclass(frozen=True, eq=False)
 class FusedMatrix:
-    """Parts of a matrix, of one scale (exact) or of a scale each (mixed).
+    """INT8 weights in k tiles with scales of their own.
 
     Attributes:
-        parts: int8 (K, N) each, with disjoint support.
-        weights: Q15 weight of each part, which sum to 32768; or all 32768, the exact mode.
-        kernels: kernel of each part, or None for the best one block by block.
+        matrix: int8 (rows, N), the rows in the order in which they are sent.
+        order: int64 (rows,), the row of the original matrix that each of them is.
+        bounds: int64 (tiles + 1,), first row of each k tile, then the number of rows.
+        assignment: output columns by segment and engine, each column once.
+        weights: int64 (tiles, N), Q15; the columns of one engine's segment share theirs.
+        scale: float64 (N,), S, real value of one unit of the fused product.
 
     Raises:
-        BadInput: no part, parts that overlap or differ in shape, weights that break the rule.
+        BadInput: weights that break the rule, bounds that do not ascend, columns that are not
+            there once, or that share a block and not their weights.
     """
 
-    parts: tuple[NDArray[np.int8], ...] = field(repr=False)
-    weights: tuple[int, ...]
-    kernels: tuple[str | None, ...]
+    matrix: NDArray[np.int8] = field(repr=False)
+    order: NDArray[np.int64] = field(repr=False)
+    bounds: NDArray[np.int64] = field(repr=False)
+    assignment: tuple[tuple[NDArray[np.int64], ...], ...] = field(repr=False)
+    weights: NDArray[np.int64] = field(repr=False)
+    scale: NDArray[np.float64] = field(repr=False)
 
     def __post_init__(self) -> None:
-        counts = len(self.parts), len(self.weights), len(self.kernels)
-        if not self.parts or len(set(counts)) != 1:
-            raise BadInput(f"fusion: parts: must have a weight and a kernel each, got {counts}")
-        first = self.parts[0]
-        if any(p.dtype != np.int8 or p.ndim != 2 or p.shape != first.shape for p in self.parts):
-            shapes = [f"{p.dtype} {p.shape}" for p in self.parts]
-            raise BadInput(f"fusion: parts: must be int8 matrices of one shape, got {shapes}")
-        if (np.sum([part != 0 for part in self.parts], axis=0) > 1).any():
-            raise BadInput("fusion: parts: must have disjoint support, got parts that overlap")
-        if not weights_valid(self.weights, exact=self.exact):
+        rows, outputs = self.matrix.shape
+        bounds = self.bounds.tolist()
+        if bounds[0] != 0 or bounds[-1] != rows or any(a >= b for a, b in pairwise(bounds)):
+            raise BadInput(f"fusion: bounds: must ascend from 0 to {rows}, got {bounds}")
+        if self.weights.shape != (len(bounds) - 1, outputs) or not weights_valid(self.weights):
             raise BadInput(
-                f"fusion: weights: must sum to {UNIT} or all be {UNIT}, got {list(self.weights)}"
+                f"fusion: weights: must be {len(bounds) - 1} for each of {outputs} columns and sum "
+                f"to {UNIT}, got shape {self.weights.shape}"
             )
-
-    @classmethod
-    def of(cls, parts: MixedScale | Sequence[Part]) -> "FusedMatrix":
-        """From a mixed-scale split, or from the parts of a decomposition (exact mode).
-
-        Raises:
-            BadInput: a mixed-scale split with weights of their own for each column, which no
-                part header can carry.
-        """
-        if isinstance(parts, MixedScale):
-            if parts.weights.ndim != 1:
-                raise BadInput(
-                    "fusion: weights: must be one per part (per='part'), "
-                    f"got shape {parts.weights.shape}"
-                )
-            weights = tuple(int(weight) for weight in parts.weights)
-            # The weight of a single part is 1.0, which is the exact mode.
-            parts = parts.parts
-        else:
-            weights = (UNIT,) * len(parts)
-        return cls(
-            tuple(part.block for part in parts), weights, tuple(part.kernel for part in parts)
-        )
+        blocks = [columns for segment in self.assignment for columns in segment]
+        if not np.array_equal(np.sort(np.concatenate(blocks)), np.arange(outputs)):
+            raise BadInput(f"fusion: assignment: must hold each of {outputs} columns once")
+        for columns in blocks:
+            if len(columns) and (self.weights[:, columns] != self.weights[:, columns[:1]]).any():
+                raise BadInput("fusion: weights: must be the same in all columns of a block")
 
     @property
-    def exact(self) -> bool:
-        """Whether all parts have one scale."""
-        return all(weight == UNIT for weight in self.weights)
+    def tiles(self) -> int:
+        """K tiles, each with its own scale."""
+        return len(self.bounds) - 1
 
     @property
-    def matrix(self) -> NDArray[np.int8]:
-        """Every value in its place, int8 (K, N)."""
-        return np.bitwise_or.reduce(self.parts)
+    def tile_of_row(self) -> NDArray[np.int64]:
+        """Tile of each row that is sent, int64 (rows,)."""
+        return np.repeat(np.arange(self.tiles), np.diff(self.bounds))
 
-    def rows(self, kept: NDArray[np.int64]) -> "FusedMatrix":
-        """The same with some of the rows only."""
-        return FusedMatrix(tuple(part[kept] for part in self.parts), self.weights, self.kernels)
+    @property
+    def row_scale(self) -> NDArray[np.float64]:
+        """Real value of one unit of each value, float64 (rows, N)."""
+        return (self.scale * self.weights / UNIT)[self.tile_of_row]
+
+    def unordered(self, depth: int) -> NDArray[np.int8]:
+        """The values in the original matrix' order, int8 (depth, N); rows not sent are zero."""
+        found = np.zeros((depth, self.matrix.shape[1]), np.int8)
+        found[self.order] = self.matrix
+        return found
+
+    def real(self, depth: int) -> NDArray[np.float64]:
+        """The real matrix that the values stand for, float64 (depth, N)."""
+        found = np.zeros((depth, self.matrix.shape[1]))
+        found[self.order] = self.matrix * self.row_scale
+        return found
 
     def product(
         self, activations: NDArray[np.int8], rounding: Rounding = "half_even"
     ) -> NDArray[np.int32]:
-        """The fused product, int32 (M, N): in units of S, in the exact mode the plain product.
+        """The fused product, int32 (M, N), in units of S.
 
-        ``rounding`` is the array's (`ArrayShape.rounding`); it matters in units of S alone.
-        Every part's own product must fit int32, as it does up to K = 131072.
+        Args:
+            activations: int8 (M, K), channels in the original order.
+            rounding: the array's (`ArrayShape.rounding`).
         """
-        partials = np.stack([matmul(activations, part) for part in self.parts])
-        return combine(partials, self.weights, exact=self.exact, rounding=rounding)
+        sent = activations[:, self.order]
+        partials = [matmul(sent[:, a:b], self.matrix[a:b]) for a, b in pairwise(self.bounds)]
+        return combine(np.stack(partials), self.weights, rounding=rounding)
+
+    def chooser(self, kernels: Sequence[Kernel], items: Items) -> Chooser:
+        """The parts of each block: here one, in whichever kernel is the quickest.
+
+        Args:
+            kernels: candidates.
+            items: the columns, of the rows that are sent.
+        """
+        return _WeightedTiles(self.weights, kernels)
+
+    def without(self, dropped: NDArray[np.bool_]) -> "FusedMatrix":
+        """The same without some rows, as far as each tile keeps one.
+
+        Args:
+            dropped: bool (K,), rows of the original matrix.
+        """
+        stays = ~dropped[self.order]
+        for low, high in pairwise(self.bounds):
+            stays[low] |= not stays[low:high].any()
+        bounds = np.concatenate([[0], np.cumsum(stays)])[self.bounds]
+        return replace(self, matrix=self.matrix[stays], order=self.order[stays], bounds=bounds)
 
 
-class FusedChooser:
-    """Each block in the parts that a `FusedMatrix` divides it by (`golden.planner.choose.Chooser`).
+class _WeightedTiles:
+    """Each block whole in the quickest kernel, with its tile's weight.
 
     Args:
-        fused: parts of the rows that are sent.
-        kernels: of the array; a part's own is named by ``fused``.
-        items: what is distributed, of the same rows.
+        weights: int64 (tiles, N), Q15.
+        kernels: candidates.
     """
 
-    def __init__(self, fused: FusedMatrix, kernels: Sequence[Kernel], items: Items) -> None:
-        self.fused = fused
-        self._any = ByCycles(kernels)
-        known = {kernel.name: kernel for kernel in kernels}
-        for name in fused.kernels:
-            if name is not None and name not in known:
-                raise BadInput(
-                    f"fusion: kernels: must be of the array ({', '.join(known)}), got {name!r}"
-                )
-        self._own = [self._any if n is None else ByCycles([known[n]]) for n in fused.kernels]
-        self._tiles = [
-            [
-                Tile(np.where(part[low:high][:, items.column] != 0, tile.block, 0).astype(np.int8))
-                for part in fused.parts
-            ]
-            for tile, (low, high) in zip(items.tiles, pairwise(items.bounds), strict=True)
-        ]
+    def __init__(self, weights: NDArray[np.int64], kernels: Sequence[Kernel]) -> None:
+        self._weights = weights
+        self._by_cycles = ByCycles(kernels)
 
     def choose(
         self, number: int, tile: Tile, blocks: Sequence[np.ndarray], room: int | None
     ) -> list[list[PartChoice]]:
-        """Parts without a value are left out.
-
-        Where the weights must still sum to one, a single empty part stands for all of these.
-        """
-        fused, exact = self.fused, self.fused.exact
-        offers = [
-            own.choose(number, part, blocks, room)
-            for own, part in zip(self._own, self._tiles[number], strict=True)
+        tiles, outputs = self._weights.shape
+        found = self._by_cycles.choose(number, tile, blocks, room)
+        if tiles == 1:
+            return found
+        return [
+            # A dummy of zeros keeps an engine without columns in step; its weight is 1.0.
+            [part]
+            if columns[0] >= outputs
+            else [replace(part, weight=int(self._weights[number, columns[0]]), exact=False)]
+            for (part,), columns in zip(found, blocks, strict=True)
         ]
-        whole = self._any.choose(number, tile, blocks, room)
-        empty = Tile(np.zeros_like(tile.block))
-        found: list[list[PartChoice]] = []
-        for place, columns in enumerate(blocks):
-            mine, absent = [], 0
-            for offer, part, weight in zip(offers, self._tiles[number], fused.weights, strict=True):
-                if part.counts()[columns].any():
-                    mine.append(replace(offer[place][0], weight=weight, exact=exact))
-                else:
-                    absent += weight
-            if not mine:
-                mine = whole[place]
-            elif absent and not exact:
-                (rest,) = self._any.choose(number, empty, [columns], room)
-                mine.append(replace(rest[0], weight=absent, exact=False))
-            found.append(mine)
-        return found
+
+
+def plan_fused(shape: ArrayShape, rows: int, fused: FusedMatrix, kernel: str = "auto") -> Plan:
+    """Plan the fused product of ``rows`` tokens.
+
+    Args:
+        shape: the array, with fusion.
+        rows: M.
+        fused: the weights, with columns for each engine of the array.
+        kernel: a kernel of the array for all blocks, or ``auto``: for each the quickest.
+
+    Raises:
+        BadInput: an array without fusion or without the kernel, a tile or a block that is too
+            large for it, a kernel that cannot hold the weights, or rings that are too small.
+    """
+    if not shape.fusion:
+        raise BadInput("schedule.fusion: must be true for scales per part, got false")
+    deepest = int(np.diff(fused.bounds).max())
+    if deepest > shape.k_tile:
+        raise BadInput(f"fusion: bounds: must cut tiles of at most {shape.k_tile}, got {deepest}")
+    if any(len(segment) != shape.engines for segment in fused.assignment):
+        raise BadInput(f"fusion: assignment: must have columns for each of {shape.engines} engines")
+    widest = max(len(columns) for segment in fused.assignment for columns in segment)
+    if widest > shape.columns:
+        raise BadInput(
+            f"fusion: assignment: must give an engine at most {shape.columns} columns of a "
+            f"segment, got {widest}"
+        )
+    sent = SentRows(fused.order, fused.matrix)
+    items = sent.items(fused.bounds)
+    chooser = fused.chooser(built_kernels(shape, kernel), items)
+    dealt = [list(segment) for segment in fused.assignment]
+    m_tiles = -(-rows // shape.lanes)
+    # One tile of tokens needs no replay, so the weights may stream through the rings.
+    for replay in (True, False) if m_tiles > 1 else (False,):
+        layout = decide(shape, chooser, items, dealt, replay)
+        if overflow(shape, layout) <= 1:
+            cycles = predict(shape, layout, m_tiles)
+            planned = replace(layout, predicted=cycles, predicted_start=cycles)
+            return plan_of(planned, shape, rows, sent)
+    raise BadInput(
+        f"array shape: index_words: must hold a block with its parts, got {shape.index_words}"
+    )

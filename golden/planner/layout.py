@@ -18,7 +18,16 @@ from .choose import Chooser, PartChoice
 from .makespan import makespan
 from .operand import Items
 
-__all__ = ["Distribution", "Layout", "arrange", "parts_to_try", "tilings"]
+__all__ = [
+    "Distribution",
+    "Layout",
+    "arrange",
+    "decide",
+    "overflow",
+    "parts_to_try",
+    "predict",
+    "tilings",
+]
 
 _PARTS = (1, 2, 4, 8, 16)  # numbers of k parts that ``auto`` tries
 _MANY_COLUMNS = 16  # columns or parts per engine from which more parts are not tried
@@ -52,19 +61,8 @@ class Layout:
     predicted: int = 0
     predicted_start: int = 0
 
-    @property
-    def mixed(self) -> bool:
-        """Whether any part has a weight other than 1.0."""
-        return any(
-            not part.exact
-            for engine in self.parts
-            for segment in engine
-            for block in segment
-            for part in block
-        )
 
-
-def _decide(
+def decide(
     shape: ArrayShape, chooser: Chooser, items: Items, dealt: list[list[np.ndarray]], replay: bool
 ) -> Layout:
     """Choose the kernels of every block of a distribution."""
@@ -103,7 +101,7 @@ def _sizes(layout: Layout) -> tuple[np.ndarray, np.ndarray, int]:
     return np.array(index).reshape(form), np.array(values).reshape(form), most
 
 
-def _overflow(shape: ArrayShape, layout: Layout) -> float:
+def overflow(shape: ArrayShape, layout: Layout) -> float:
     """How many times the rings the layout would need."""
     index, values, most = _sizes(layout)
     index_room = shape.index_words - 3 * shape.words_per_beat
@@ -119,7 +117,7 @@ def _overflow(shape: ArrayShape, layout: Layout) -> float:
     return max(part, segment, int(words.max()) * share / values_room)
 
 
-def _predict(shape: ArrayShape, layout: Layout, m_tiles: int) -> int:
+def predict(shape: ArrayShape, layout: Layout, m_tiles: int) -> int:
     """Hand a layout's blocks to `makespan`."""
     index, values, _ = _sizes(layout)
     words = index + -(-values // _BYTES)
@@ -166,8 +164,8 @@ def arrange(
         columns = most
         while columns >= 1:
             ways = deal(-(-items.count // (shape.engines * columns)))
-            layout = _decide(shape, chooser, items, next(ways), replay)
-            over = _overflow(shape, layout)
+            layout = decide(shape, chooser, items, next(ways), replay)
+            over = overflow(shape, layout)
             if over <= 1:
                 return _better(shape, chooser, layout, ways, m_tiles)
             if columns == 1:
@@ -187,12 +185,12 @@ def _better(
     m_tiles: int,
 ) -> Layout:
     """The layout of least predicted cycles that fits the rings, the start among them."""
-    first = least = _predict(shape, start, m_tiles)
+    first = least = predict(shape, start, m_tiles)
     best = start
     for dealt in ways:
-        layout = _decide(shape, chooser, start.items, dealt, start.replay)
-        predicted = _predict(shape, layout, m_tiles)
-        if predicted < least and _overflow(shape, layout) <= 1:
+        layout = decide(shape, chooser, start.items, dealt, start.replay)
+        predicted = predict(shape, layout, m_tiles)
+        if predicted < least and overflow(shape, layout) <= 1:
             best, least = layout, predicted
     return Layout(best.items, best.columns, best.parts, best.segments, best.replay, least, first)
 

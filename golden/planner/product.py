@@ -15,12 +15,11 @@ from ..program.plan import Plan
 from ..program.streams import encode_stream
 from ..shape import ArrayShape
 from .choose import ByCycles, Chooser, built_kernels
-from .fused import FusedChooser, FusedMatrix
 from .grouping import Grouping
 from .layout import Layout, arrange, parts_to_try, tilings
 from .operand import Items, Operand, SentRows
 
-__all__ = ["BALANCES", "operand_of", "plan_matmul", "plan_without_search"]
+__all__ = ["BALANCES", "operand_of", "plan_matmul", "plan_of", "plan_without_search"]
 
 BALANCES = ("lpt", "anneal")
 """Ways to distribute columns over engines."""
@@ -47,7 +46,7 @@ def operand_of(
     return Operand(shape, weights, needed)
 
 
-def _plan_of(layout: Layout, shape: ArrayShape, rows: int, sent: SentRows) -> Plan:
+def plan_of(layout: Layout, shape: ArrayShape, rows: int, sent: SentRows) -> Plan:
     """Encode a layout, for ``rows`` tokens."""
     items = layout.items
     formats = {name: KERNELS[name].configured(shape) for name in shape.kernels}
@@ -97,7 +96,7 @@ def plan_without_search(
     items = _items(sent, bounds, parts, kernels)
     deal = _dealer(items, kernels, shape.engines, "lpt", 0, None)
     layout = arrange(shape, ByCycles(kernels), items, -(-tokens // shape.lanes), deal)
-    return _plan_of(layout, shape, tokens, sent)
+    return plan_of(layout, shape, tokens, sent)
 
 
 def plan_matmul(
@@ -110,7 +109,6 @@ def plan_matmul(
     balance: str = "anneal",
     seed: int = 0,
     chooser: Chooser | None = None,
-    fused: FusedMatrix | None = None,
     grouping: Grouping | None = None,
     drop_weight_rows: bool = True,
     drop_activation_rows: bool = False,
@@ -129,8 +127,7 @@ def plan_matmul(
         balance: ``lpt``, or ``anneal`` to improve on it; never worse in predicted cycles.
         seed: of the annealing.
         chooser: decides which kernels hold each block, instead of ``kernel``.
-        fused: the matrix' own parts, whose sum ``weights`` must be, instead of ``chooser``.
-            Parts with weights of their own ask for an array with fusion and for one k part.
+            For parts with scales of their own see `golden.planner.fused.plan_fused`.
         grouping: brings like columns together and ends k tiles where the structure does, for
             fewer stored bytes, instead of ``balance``; one k part only.
         drop_weight_rows: leave out each k whose weights are zero in all columns.
@@ -140,8 +137,7 @@ def plan_matmul(
 
     Raises:
         BadInput: operands of wrong type or shape, a kernel the array does not have or that
-            cannot hold the weights, ``k_split`` or ``balance`` out of range, weighted parts
-            where they can't be.
+            cannot hold the weights, ``k_split`` or ``balance`` out of range.
     """
     kernels = built_kernels(shape, kernel)
     tried = parts_to_try(shape, weights.shape[-1], k_split)
@@ -151,13 +147,6 @@ def plan_matmul(
         tried = [1]
     if balance not in BALANCES:
         raise BadInput(f"balance: must be one of {', '.join(BALANCES)}, got {balance!r}")
-    if fused is not None and not fused.exact:
-        if not shape.fusion:
-            raise BadInput("array shape: fusion: must be true for parts with weights, got false")
-        if k_split not in (1, "auto"):
-            # Each k part would be rounded by itself.
-            raise BadInput(f"k_split: must be 1 where parts have weights, got {k_split}")
-        tried = [1]
     operand = operand or operand_of(
         *(shape, activations, weights),
         drop_weight_rows=drop_weight_rows,
@@ -165,14 +154,7 @@ def plan_matmul(
     )
     sent = operand.sent(kernels)
     m_tiles = -(-len(activations) // shape.lanes)
-    if fused is not None:
-        fused = fused.rows(sent.kept)
-
-    def chooser_of(items: Items) -> Chooser:
-        if fused is not None:
-            return FusedChooser(fused, kernels, items)
-        return chooser or ByCycles(kernels)
-
+    chooser = chooser or ByCycles(kernels)
     found: list[Layout] = []
     depth = len(sent.kept)
     for bounds in tilings(shape, depth) if grouping is None else [grouping.bounds(sent)]:
@@ -183,10 +165,10 @@ def plan_matmul(
         for parts in tried:
             items = _items(sent, bounds, parts, kernels)
             deal = _dealer(items, kernels, shape.engines, balance, seed, grouping)
-            layout = arrange(shape, chooser_of(items), items, m_tiles, deal)
+            layout = arrange(shape, chooser, items, m_tiles, deal)
             if not found or layout.predicted < _WORTH * found[-1].predicted:
                 found.append(layout)
-    return _plan_of(found[-1], shape, len(activations), sent)
+    return plan_of(found[-1], shape, len(activations), sent)
 
 
 def _items(sent: SentRows, bounds: np.ndarray, parts: int, kernels: Sequence[Kernel]) -> Items:

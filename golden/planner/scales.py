@@ -1,86 +1,52 @@
-"""Scales of fused parts: Q15 weights that sum to one, and INT8 parts with scales of their own.
+"""Quantisation with a scale for each k tile: Q15 weights, ratios of scales, INT8 values.
 
-One INT8 scale must reach the largest weight of its column, so a few outliers coarsen all others.
-Split into parts, each with the scale that its own largest weight asks for, the dense core keeps a
-fine scale and only the outliers a coarse one.  The parts are put together as
+One INT8 scale must reach the largest weight of its column, so a few large weights coarsen all
+others.  With a scale for each k tile a large weight coarsens its own tile alone:
 
-    W ~ sum_i s_i * q_i,   s_i = S * w_i / 32768,   sum_i w_i = 32768
+    W[k, n] ~ s[t, n] * q[k, n],   s[t, n] = S[n] * w[t, n] / 32768,   sum over t of w[t, n] = 32768
 
-Folding: from the wanted scales ``p_i = peak_i / 127`` come the Q15 weights by largest remainder,
-then the smallest ``S`` with ``S * w_i / 32768 >= p_i`` for all parts, then the *effective* scales
-``s_i``, and only then the values ``q_i = round(W / s_i)``.  The Q15 rounding thus costs a little
-scale, never a value: what the fusion unit computes is exactly the sum above.
+The Q15 weights ``w`` are what block headers hold, the same for all columns of a block; ``S`` is
+one factor per column and belongs to the requantisation that follows.  The values are quantised
+with the scales that the Q15 weights stand for, so rounding those to Q15 costs a little scale and
+never a value: what the array computes is exactly the sum above.
 
-``per="part"``: one scale and weight per part for the whole block, which is what a part header
-carries.  ``per="column"``: a set per output column.
+*Ratios.*  Rounding errors of values are independent and uniform, so the expected squared output
+error of column n is proportional to
 
-Errors are energy-weighted: with ``energy[k]`` the mean square of activation k,
-``sum energy[k] * (W - W')[k, n]**2`` is the expected squared output error for uncorrelated
-activations.  Given the activations themselves, it is the exact error ``|X (W - W')|**2``.
+    S[n]^2 * sum over t of w[t]^2 * E[t, n],   S[n] = max over t of peak[t, n] / w[t]
+
+with ``E[t, n]`` the energy of the activations that meet the tile's non-zeros in that column.  The
+ratios of a block minimise its sum over the block's columns.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import BadInput
 from ..numerics.combine import UNIT
-from ..numerics.quantise import finite_matrix
-from ..shape import ArrayShape
-from .decompose import Objective, Part, best_single, dense_core, total_cost
+from .fused import FusedMatrix
 
 __all__ = [
-    "MixedScale",
-    "Per",
-    "fold_scales",
-    "mixed_scale",
-    "outlier_masks",
-    "output_error",
+    "Assignment",
+    "block_ratios",
+    "expected_error_naive",
+    "fuse_tiles",
     "q15_weights",
     "q15_weights_naive",
-    "quantise_parts",
-    "run_masks",
-    "tile_masks",
+    "tile_sums",
 ]
 
-Per = Literal["part", "column"]
-Mask = NDArray[np.bool_]
+Assignment = tuple[tuple[NDArray[np.int64], ...], ...]
+"""Output columns by segment and engine."""
 
 _QMAX = 127
-_OUTLIER_SHARES = (0.00001, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.06, 0.1, 0.2)
-_RUN_LEVELS = ((0.6, 1.0), (0.5, 0.75, 1.0), (0.4, 0.6, 0.8, 1.0))
-
-
-@dataclass(frozen=True, eq=False)
-class MixedScale:
-    """Float weights as fused INT8 parts.
-
-    Attributes:
-        parts: the parts; ``scale`` is the effective one.
-        weights: int64 Q15, (parts,), or (parts, columns); they sum to 32768.
-        total_scale: S, float64, (1,), or (columns,).
-        error: squared output error that the search measured, 0 before.
-        bytes, cycles: price of the parts (`decompose.total_cost`), 0 before the search.
-    """
-
-    parts: tuple[Part, ...]
-    weights: NDArray[np.int64]
-    total_scale: NDArray[np.float64]
-    error: float = 0.0
-    bytes: int = 0
-    cycles: int = 0
-
-    @property
-    def real(self) -> NDArray[np.float64]:
-        """The real matrix that the parts stand for, (depth, columns)."""
-        total = np.zeros(self.parts[0].block.shape, np.float64)
-        for part in self.parts:
-            total += part.block * part.scale
-        return total
+_STEPS = (0.2, 0.05)  # of the logarithm of a ratio, in turn
+_PASSES = 8
+_LEAST = np.log(2.0**-10)  # of a ratio: well above the step of a Q15 weight
 
 
 def q15_weights(scales: ArrayLike) -> NDArray[np.int64]:
@@ -133,176 +99,140 @@ def q15_weights_naive(scales: Sequence[float]) -> list[int]:
     return weights
 
 
-def fold_scales(wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Q15 weights and S of wanted scales (parts, columns), none of which the fused ones fall below.
-
-    Returns:
-        Weights int64 (parts, columns) and S float64 (columns,).
-    """
-    fractions = q15_weights(wanted)
-    shares = np.where(fractions > 0, fractions, 1) / UNIT
-    return fractions, (wanted / shares).max(axis=0)
-
-
-def quantise_parts(
-    weights: ArrayLike,
-    masks: Sequence[Mask],
-    *,
-    per: Per = "part",
-    shape: ArrayShape | None = None,
-    objective: Objective = "bytes",
-) -> MixedScale:
-    """Quantise float weights (K, N) in parts of one scale each.
+def tile_sums(
+    magnitude: NDArray[np.float64], energy: NDArray[np.float64], bounds: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Largest magnitude, and energy, of each column in each tile: float64 (tiles, N) each.
 
     Args:
-        weights: finite, (K, N).
-        masks: bool (K, N) each, disjoint, together covering every non-zero.
-        per: the scope of a scale.
-        shape: the array, for its kernels.
-        objective: how each part's kernel is chosen.
+        magnitude: (rows, N), rows in the order of the tiles.
+        energy: (rows, N), 0 where there is no weight.
+        bounds: first row of each tile, then the number of rows.
     """
-    matrix = finite_matrix("weights", weights)
-    owned = np.sum(masks, axis=0) if len(masks) else np.zeros(matrix.shape, int)
-    if np.shape(owned) != matrix.shape or (owned > 1).any() or ((matrix != 0) & (owned < 1)).any():
-        raise BadInput(
-            "fusion: masks: must be disjoint and cover every non-zero of the weights, "
-            f"got {len(masks)} masks that cover {int(np.sum(owned))} of {matrix.size} places"
-        )
-    magnitude = np.abs(matrix)
-    peaks = np.array([np.where(mask, magnitude, 0).max(axis=0) for mask in masks])
-    if per == "part":
-        peaks = peaks.max(axis=1, keepdims=True)
-    elif per != "column":
-        raise BadInput(f"fusion: per: must be 'part' or 'column', got {per!r}")
-    # A column without magnitude has scale 1, as everywhere.
-    wanted = peaks / _QMAX
-    wanted[0] = np.where((wanted > 0).any(axis=0), wanted[0], 1.0)
-    fractions, total = fold_scales(wanted)
-    scales = total * fractions / UNIT
-    parts = []
-    for mask, scale in zip(masks, scales, strict=True):
-        divisor = np.where(scale > 0, scale, 1.0)
-        real = np.where(mask, matrix / divisor, 0.0)
-        block = np.clip(np.rint(real), -_QMAX, _QMAX).astype(np.int8)
-        part, _ = best_single(block, shape, objective=objective)
-        value = float(scale[0]) if per == "part" else scale
-        parts.append(replace(part, mask=mask, scale=value))
-    return MixedScale(tuple(parts), fractions[:, 0] if per == "part" else fractions, total)
+    starts = bounds[:-1]
+    return np.maximum.reduceat(magnitude, starts), np.add.reduceat(energy, starts)
 
 
-def outlier_masks(weights: ArrayLike, share: float, *, per: Per = "part") -> tuple[Mask, Mask]:
-    """Core and outliers: the ``share`` of largest magnitudes, of the block or of each column.
-
-    The count is rounded up; ties with the smallest outlier stay in the core.
-    """
-    magnitude = np.abs(np.asarray(weights, np.float64))
-    scope = magnitude.reshape(-1, 1) if per == "part" else magnitude
-    count = min(len(scope) - 1, int(np.ceil(share * len(scope))))
-    threshold = np.sort(scope, axis=0)[len(scope) - 1 - count]
-    core = magnitude <= threshold
-    return core, ~core
-
-
-def run_masks(weights: ArrayLike, rows: int, levels: Sequence[float]) -> tuple[Mask, ...]:
-    """Runs of ``rows`` rows of a column, sorted by their peak relative to the column's.
-
-    ``levels`` ascend to 1; a run belongs to the first level that its peak does not exceed.  Each
-    part is held by the ``block`` kernel without losing a byte to zeros.
-    """
-    magnitude = np.abs(np.asarray(weights, np.float64))
-    starts = np.arange(0, len(magnitude), rows)
-    peak = np.maximum.reduceat(magnitude, starts, axis=0)
-    limit = np.asarray(levels)[:, None, None] * magnitude.max(axis=0)
-    level = (peak > limit[:-1]).sum(axis=0)
-    sizes = np.minimum(rows, len(magnitude) - starts)
-    level = np.repeat(level, sizes, axis=0)
-    return tuple(level == number for number in range(len(levels)))
-
-
-def tile_masks(depth: int, columns: int, k_tile: int) -> tuple[Mask, ...]:
-    """One part per k tile: a scale of its own for no index and no byte of value.
-
-    The parts of a column then are its k tiles, and the running sum fuses them on its way.
-    """
-    tile = np.broadcast_to(np.arange(depth)[:, None] // k_tile, (depth, columns))
-    return tuple(tile == number for number in range(-(-depth // k_tile)))
-
-
-def output_error(
-    weights: ArrayLike,
-    other: ArrayLike,
-    *,
-    energy: ArrayLike | None = None,
-    activations: ArrayLike | None = None,
+def expected_error_naive(
+    peaks: NDArray[np.float64], energy: NDArray[np.float64], ratios: Sequence[float]
 ) -> float:
-    """Squared output error of ``other`` in place of ``weights``; see the module.
-
-    Without energy and activations every row counts alike.
-    """
-    difference = np.asarray(weights, np.float64) - np.asarray(other, np.float64)
-    if activations is not None:
-        return float(np.square(np.asarray(activations, np.float64) @ difference).sum())
-    rows = np.ones(len(difference)) if energy is None else np.asarray(energy, np.float64)
-    if rows.shape != (len(difference),):
-        raise BadInput(
-            f"fusion: energy: must have one value per row ({len(difference)}), got {rows.shape}"
-        )
-    return float((rows @ np.square(difference)).sum())
+    """The figure that `block_ratios` lowers, one scalar at a time; see the module."""
+    total = 0.0
+    for n in range(peaks.shape[1]):
+        scale = max(float(peaks[t, n]) / ratio for t, ratio in enumerate(ratios))
+        total += scale**2 * sum(ratio**2 * float(energy[t, n]) for t, ratio in enumerate(ratios))
+    return total
 
 
-def mixed_scale(
-    weights: ArrayLike,
-    *,
-    energy: ArrayLike | None = None,
-    activations: ArrayLike | None = None,
-    per: Per = "part",
-    shape: ArrayShape | None = None,
-    byte_limit: float = 1.1,
-    cycle_limit: float = 1.5,
-) -> MixedScale:
-    """The split of float weights with the least output error within a price.
+@numba.njit(cache=True)
+def _expected_error(peaks: np.ndarray, energy: np.ndarray, logs: np.ndarray) -> float:
+    """`expected_error_naive` for logarithms of ratios."""
+    tiles, columns = peaks.shape
+    total = 0.0
+    for n in range(columns):
+        scale = spread = 0.0
+        for t in range(tiles):
+            ratio = np.exp(logs[t])
+            scale = max(scale, peaks[t, n] / ratio)
+            spread += ratio * ratio * energy[t, n]
+        total += scale * scale * spread
+    return total
 
-    Candidates: one part; core and outliers at several shares; runs of the ``block`` kernel's
-    rows at several levels.  One part is always allowed, so the error never exceeds its own.
 
-    Args:
-        weights: finite, (K, N).
-        energy, activations: what the error is weighted with (`output_error`).
-        per: the scope of a scale.
-        shape: the array, for its kernels; None: all with their usual parameters.
-        byte_limit, cycle_limit: most bytes and cycles, relative to one part in the kernel with
-            the fewest bytes.
-    """
-    matrix = finite_matrix("weights", weights)
-
-    def measured(masks: tuple[Mask, ...]) -> MixedScale:
-        mixed = quantise_parts(matrix, masks, per=per, shape=shape)
-        cost = total_cost(mixed.parts, shape)
-        error = output_error(matrix, mixed.real, energy=energy, activations=activations)
-        return replace(mixed, error=error, bytes=cost.bytes, cycles=cost.cycles)
-
-    best = single = measured((np.ones(matrix.shape, bool),))
-    for masks in _candidates(matrix, per, shape):
-        mixed = measured(masks)
-        cheap = mixed.bytes <= byte_limit * single.bytes
-        quick = mixed.cycles <= cycle_limit * single.cycles
-        if cheap and quick and mixed.error < best.error:
-            best = mixed
+@numba.njit(cache=True)
+def _descend(
+    peaks: np.ndarray,
+    energy: np.ndarray,
+    logs: np.ndarray,
+    steps: tuple[float, ...],
+    passes: int,
+    least: float,
+) -> float:
+    """Move one ratio at a time, in place, while the expected error falls; return that error."""
+    best = _expected_error(peaks, energy, logs)
+    for step in steps:
+        for _ in range(passes):
+            moved = False
+            for t in range(len(logs)):
+                for change in (step, -step):
+                    before = logs[t]
+                    logs[t] = min(0.0, max(least, before + change))
+                    error = _expected_error(peaks, energy, logs)
+                    if error < best:
+                        best, moved = error, True
+                    else:
+                        logs[t] = before
+            if not moved:
+                break
     return best
 
 
-def _candidates(
-    matrix: NDArray[np.float64], per: Per, shape: ArrayShape | None
-) -> Iterable[tuple[Mask, ...]]:
-    """Masks of several parts to try; places that hold zero belong to none."""
-    kept = matrix != 0
-    for share in _OUTLIER_SHARES:
-        core, outliers = outlier_masks(matrix, share, per=per)
-        if outliers.any():
-            yield core & kept, outliers
-    if shape is None or "block" in shape.kernels:
-        rows = 8 if shape is None else shape.block_rows
-        # Runs save an index only where they are nearly full.
-        if dense_core(matrix, rows, 0.75).sum() >= 0.75 * kept.sum():
-            for levels in _RUN_LEVELS:
-                yield tuple(mask & kept for mask in run_masks(matrix, rows, levels))
+def block_ratios(peaks: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ratios of the scales of a block's tiles, float64 (tiles,), at most 1.
+
+    A descent from three starts: one scale for all, the largest and the root mean square of what
+    the columns by themselves would take.
+
+    Args:
+        peaks, energy: (tiles, columns of the block), as from `tile_sums`.
+    """
+    top = peaks.max(axis=0)
+    wanted = peaks / np.where(top > 0, top, 1.0)
+    starts = (np.ones(len(peaks)), wanted.max(axis=1), np.sqrt(np.square(wanted).mean(axis=1)))
+    found, least = np.zeros(len(peaks)), np.inf
+    for start in starts:
+        logs = np.log(np.maximum(start, np.exp(_LEAST)))
+        error = _descend(peaks, energy, logs, _STEPS, _PASSES, _LEAST)
+        if error < least:
+            found, least = logs, error
+    return np.exp(found - found.max())
+
+
+def fuse_tiles(
+    weights: NDArray[np.float64],
+    kept: NDArray[np.bool_],
+    energy: NDArray[np.float64],
+    order: NDArray[np.int64],
+    bounds: NDArray[np.int64],
+    assignment: Assignment,
+) -> FusedMatrix:
+    """Quantise float weights with the best ratios for each block.
+
+    Args:
+        weights: (K, N), finite.
+        kept: bool (K, N), weights that may become values; the others are zero.
+        energy: (K,), mean square of each channel of the activations.
+        order: rows in the order in which they are sent.
+        bounds: first of them in each k tile, then their number.
+        assignment: columns of the blocks.
+
+    Raises:
+        BadInput: a scale does not fit float32.
+    """
+    real = np.where(kept, weights, 0.0)[order]
+    magnitude = np.abs(real)
+    # Relative, so that squares neither overflow nor vanish.
+    top = float(magnitude.max(initial=0.0)) or 1.0
+    met = np.where(kept[order], energy[order][:, None], 0.0)
+    peaks, energies = tile_sums(magnitude / top, met, bounds)
+    shares = np.zeros(peaks.shape, np.int64)
+    for segment in assignment:
+        for columns in segment:
+            if len(columns):
+                ratios = block_ratios(
+                    np.ascontiguousarray(peaks[:, columns]),
+                    np.ascontiguousarray(energies[:, columns]),
+                )
+                shares[:, columns] = q15_weights(ratios)[:, None]
+    exact = (peaks / (shares / UNIT)).max(axis=0) * top / _QMAX
+    if exact.max() > np.finfo(np.float32).max:
+        raise BadInput(
+            f"weights: magnitude must fit a float32 scale, but reaches {float(magnitude.max()):g}"
+        )
+    scale = exact.astype(np.float32)
+    # Rounded up: nothing then saturates.
+    scale = np.where(scale < exact, np.nextafter(scale, np.float32(np.inf)), scale)
+    scale = np.where(exact > 0, scale, 1.0).astype(np.float64)
+    step = np.repeat(scale * shares / UNIT, np.diff(bounds), axis=0)
+    values = np.clip(np.rint(real / step), -_QMAX, _QMAX).astype(np.int8)
+    return FusedMatrix(values, order, bounds, assignment, shares, scale)

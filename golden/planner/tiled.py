@@ -1,300 +1,151 @@
-"""Scales per k tile in no more bytes than one float32 scale per output column.
+"""Which rows share a k tile, so that large weights coarsen few others.
 
-A column's rows are cut into parts of whole 64-row words, or of half ones; each part has a scale
-of its own, so that a large weight coarsens only its part.  Parts are k tiles: they need no index
-beyond the kernel's own, one block header each, and their sums are weighted in Q15 and fused as
-all parts are (`golden.planner.scales`).  Rows may be permuted, in both operands alike, so that loud
-rows share a part.
+Rows may be sent in any order, in both operands alike.  The expected rounding error of a column
+whose tiles have scales of their own is proportional to the sum over its tiles of
 
-The bytes for it come from the scales themselves.  A column's one INT8 scale is a float32
-(`golden.numerics.quantise`), 4 bytes.  Here it is coded:
+    peak[t, n]^2 * E[t, n]
 
-| per      | stored for each column                                         | bytes / column   |
-|----------|----------------------------------------------------------------|------------------|
-| `shared` | S rounded up to 8 significant bits; Q15 weights in the headers | 2                |
-| `column` | a code of 6 bits for each part                                 | 6 * parts / 8    |
-
-Code c stands for ``top * 2**(-c / 16)``, 0 to 63, with ``top`` the block's largest scale (4
-bytes); the smallest scale that is not below the wanted one is taken, so nothing saturates.
-
-With `shared`, all columns of a block have the same ratio between the scales of their parts, which
-is what a part header carries; `column` asks for a weight per column, which no part header holds.
-A column's S follows from the ratios: the least for which no value saturates.  The ratios start at
-the parts' peaks relative to those of the columns and are then searched by steps of `_RATIO_STEP`,
-since one column with a peak in every part should not coarsen all others.
-
-Values are rounded plainly, half to even.  Errors are `golden.planner.scales.output_error`.
-Shapes: weights (K, N); scale and codes (parts, N).
+with the largest magnitude and the energy of the activations that meet the tile's non-zeros.  The
+start sorts rows by how loud they are for the energy that they meet; then pairs of rows change
+places while the sum over the columns falls.  Formats that hold runs of rows (``nm``, ``block``)
+keep them: rows then move in units of a run.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterator
 
+import numba
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..errors import BadInput
-from ..numerics.combine import UNIT
-from ..numerics.quantise import finite_matrix
-from ..shape import ArrayShape
-from .decompose import Cost, best_single
-from .scales import fold_scales, output_error, q15_weights
+__all__ = ["equal_tiles", "row_tiles"]
 
-__all__ = [
-    "FLOAT_BYTES",
-    "Scope",
-    "TiledScale",
-    "one_scale",
-    "row_orders",
-    "tile_rows",
-    "tiled",
-    "tiled_scale",
-]
-
-Scope = Literal["shared", "column"]
-
-FLOAT_BYTES = 4
-"""Bytes of a float32 scale."""
-
-_QMAX = 127
-_UNITS = (64, 32)  # rows that parts are multiples of; a whole index word costs none beside it
-_CODE_BITS = 6
-_STEPS = 16  # codes per octave
-_SHARED_BYTES = 2
-_MOST_PARTS = 12
-_RATIO_STEP = 0.9
-_PASSES = 3
+_SAMPLED = 256  # columns by which rows are dealt
+_TRIES = 64  # exchanges tried for each unit of rows
+_LOUD = 8  # power of a magnitude relative to its column's largest
 
 
-@dataclass(frozen=True, eq=False)
-class TiledScale:
-    """Float weights as INT8 with a scale per k tile.
+def equal_tiles(rows: int, tiles: int, unit: int) -> NDArray[np.int64]:
+    """Bounds of nearly equal k tiles, each of whole units of rows but the last.
 
-    Attributes:
-        block: int8 (K, N), rows in their own order.
-        tiles: row numbers of each part.
-        weights: int64 Q15 (parts, N); they sum to 32768 in each column.
-        total_scale: S, float64 (N,).
-        bytes, cycles: price, scales and headers included.
-        error: squared output error that the search measured, 0 before.
+    Args:
+        rows: to cut.
+        tiles: at most this many.
+        unit: rows of a unit, 1 or more.
     """
-
-    block: NDArray[np.int8] = field(repr=False)
-    tiles: tuple[NDArray[np.int64], ...] = field(repr=False)
-    weights: NDArray[np.int64] = field(repr=False)
-    total_scale: NDArray[np.float64] = field(repr=False)
-    bytes: int
-    cycles: int
-    error: float = 0.0
-
-    @property
-    def real(self) -> NDArray[np.float64]:
-        """The real matrix that the parts stand for, (K, N)."""
-        total = np.zeros(self.block.shape)
-        for rows, weight in zip(self.tiles, self.weights, strict=True):
-            total[rows] = self.block[rows] * (self.total_scale * weight / UNIT)
-        return total
+    units = -(-rows // unit)
+    count = min(tiles, units)
+    return np.array([*(n * units // count * unit for n in range(count)), rows], np.int64)
 
 
-def tile_rows(
-    order: NDArray[np.int64], parts: int, unit: int = 64
-) -> tuple[NDArray[np.int64], ...]:
-    """Rows in ``order`` cut into at most ``parts`` parts of whole units of rows, nearly equal."""
-    units = -(-len(order) // unit)
-    count = min(parts, units)
-    cuts = [number * units // count * unit for number in range(1, count)]
-    return tuple(np.sort(rows) for rows in np.split(order, cuts))
-
-
-def row_orders(weights: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
-    """Orders of the rows to try: as they are, and by three measures of loudness."""
-    yield np.arange(len(weights))
-    magnitude = np.abs(weights)
+def _orders(magnitude: NDArray[np.float64], energy: NDArray[np.float64]) -> Iterator[np.ndarray]:
+    """Orders to start from: as they are, and by loudness, quiet ones first and last."""
+    yield np.arange(len(magnitude))
     peak = magnitude.max(axis=0)
     relative = magnitude / np.where(peak > 0, peak, 1.0)
-    for loudness in (relative.max(axis=1), relative.mean(axis=1), np.square(relative).mean(axis=1)):
-        yield np.argsort(loudness, kind="stable")
+    loud = np.power(relative, _LOUD).mean(axis=1)
+    met = energy.mean(axis=1)
+    for measure in (relative.max(axis=1), loud / np.maximum(met, met.max() * 1e-9 + 1e-300)):
+        order = np.argsort(measure, kind="stable")
+        yield order
+        yield order[::-1]
 
 
-def _coded(wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The scales that codes stand for, the least that are not below the wanted ones."""
-    top = wanted.max()
-    ratio = top / np.maximum(wanted, top * 2.0 ** (-((1 << _CODE_BITS) - 1) / _STEPS))
-    # A hair less, so that rounding of the logarithm never yields a scale below the wanted one.
-    code = np.floor(_STEPS * np.log2(ratio) + 1e-9)
-    return np.maximum(top * 2.0 ** (-code / _STEPS), wanted)
+@numba.njit(cache=True)
+def _without(magnitude: np.ndarray, owner: np.ndarray, tile: int, unit: int, column: int) -> float:
+    """Largest magnitude of a tile's column beside one unit's."""
+    largest = 0.0
+    for other in range(len(owner)):
+        if owner[other] == tile and other != unit and magnitude[other, column] > largest:
+            largest = magnitude[other, column]
+    return largest
 
 
-def _short(scales: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scales rounded up to 8 significant bits."""
-    fraction, exponent = np.frexp(scales)
-    return np.ldexp(np.ceil(np.ldexp(fraction, 8)), exponent - 8)
+@numba.njit(cache=True)
+def _exchange(
+    magnitude: np.ndarray, energy: np.ndarray, owner: np.ndarray, tiles: int, tries: int, seed: int
+) -> None:
+    """Exchange units of different tiles while the expected error falls; ``owner`` is changed."""
+    np.random.seed(seed)
+    units, columns = magnitude.shape
+    peak = np.zeros((tiles, columns))
+    met = np.zeros((tiles, columns))
+    for unit in range(units):
+        for n in range(columns):
+            peak[owner[unit], n] = max(peak[owner[unit], n], magnitude[unit, n])
+            met[owner[unit], n] += energy[unit, n]
+    first = np.zeros(columns)
+    second = np.zeros(columns)
+    for _ in range(tries):
+        one, two = np.random.randint(units), np.random.randint(units)
+        a, b = owner[one], owner[two]
+        if a == b:
+            continue
+        change = 0.0
+        for n in range(columns):
+            rest = peak[a, n]
+            if magnitude[one, n] >= rest:
+                rest = _without(magnitude, owner, a, one, n)
+            first[n] = max(rest, magnitude[two, n])
+            rest = peak[b, n]
+            if magnitude[two, n] >= rest:
+                rest = _without(magnitude, owner, b, two, n)
+            second[n] = max(rest, magnitude[one, n])
+            moved = energy[two, n] - energy[one, n]
+            change += first[n] ** 2 * (met[a, n] + moved) - peak[a, n] ** 2 * met[a, n]
+            change += second[n] ** 2 * (met[b, n] - moved) - peak[b, n] ** 2 * met[b, n]
+        if change < 0.0:
+            owner[one], owner[two] = b, a
+            for n in range(columns):
+                moved = energy[two, n] - energy[one, n]
+                peak[a, n], peak[b, n] = first[n], second[n]
+                met[a, n] += moved
+                met[b, n] -= moved
 
 
-def _price(
-    block: NDArray[np.int8], tiles: tuple[NDArray[np.int64], ...], shape: ArrayShape | None
-) -> Cost:
-    costs = (best_single(block[rows], shape, objective="bytes")[1] for rows in tiles)
-    return sum(costs, Cost(0, 0))
-
-
-def one_scale(weights: ArrayLike, shape: ArrayShape | None = None) -> TiledScale:
-    """One float32 scale per column, plain rounding, in the kernel with the fewest bytes."""
-    matrix = finite_matrix("weights", weights)
-    peak = np.abs(matrix).max(axis=0)
-    scale = np.where(peak > 0, peak / _QMAX, 1.0)
-    block = np.rint(matrix / scale).astype(np.int8)
-    tiles = (np.arange(len(matrix)),)
-    cost = _price(block, tiles, shape)
-    stored = cost.bytes + FLOAT_BYTES * matrix.shape[1]
-    return TiledScale(block, tiles, np.full((1, len(scale)), UNIT), scale, stored, cost.cycles)
-
-
-def _peaks(
-    magnitude: NDArray[np.float64], tiles: tuple[NDArray[np.int64], ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Wanted scales (parts, N), and the largest of each column, 1 where it has no magnitude."""
-    peaks = np.stack([magnitude[rows].max(axis=0) for rows in tiles]) / _QMAX
-    column = peaks.max(axis=0)
-    return peaks, np.where(column > 0, column, 1.0)
-
-
-def _filled(
-    matrix: NDArray[np.float64],
-    tiles: tuple[NDArray[np.int64], ...],
-    weight: NDArray[np.int64],
-    total: NDArray[np.float64],
-) -> TiledScale:
-    """The parts under given scales, not priced yet."""
-    block = np.zeros(matrix.shape, np.int8)
-    for rows, share in zip(tiles, weight, strict=True):
-        real = np.rint(matrix[rows] / (total * share / UNIT))
-        block[rows] = np.clip(real, -_QMAX, _QMAX)
-    return TiledScale(block, tiles, weight, total, 0, 0)
-
-
-def _shared(
-    matrix: NDArray[np.float64],
-    tiles: tuple[NDArray[np.int64], ...],
-    ratio: NDArray[np.float64],
-) -> TiledScale:
-    """Parts with one ratio of scales (parts,) for all columns, not priced yet."""
-    peaks, _ = _peaks(np.abs(matrix), tiles)
-    weight = np.repeat(q15_weights(ratio)[:, None], matrix.shape[1], axis=1)
-    total = (peaks * UNIT / weight).max(axis=0)
-    return _filled(matrix, tiles, weight, _short(np.where(total > 0, total, 1.0)))
-
-
-def _searched(
-    matrix: NDArray[np.float64],
-    tiles: tuple[NDArray[np.int64], ...],
-    ratio: NDArray[np.float64],
-    error: Callable[[TiledScale], float],
-) -> TiledScale:
-    """Shared ratios moved one at a time while the error falls."""
-    best = _shared(matrix, tiles, ratio)
-    least = error(best)
-    for _ in range(_PASSES):
-        for part in range(len(ratio)):
-            for factor in (_RATIO_STEP, 1 / _RATIO_STEP):
-                moved = ratio.copy()
-                moved[part] *= factor
-                found = _shared(matrix, tiles, moved)
-                if (value := error(found)) < least:
-                    best, least, ratio = found, value, moved
-    return best
-
-
-def tiled(
-    weights: ArrayLike,
-    tiles: tuple[NDArray[np.int64], ...],
+def row_tiles(
+    weights: NDArray[np.float64],
+    energy: NDArray[np.float64],
+    bounds: NDArray[np.int64],
     *,
-    per: Scope = "column",
-    shape: ArrayShape | None = None,
-    error: Callable[[TiledScale], float] | None = None,
-) -> TiledScale:
-    """Quantise float weights with a scale for each part of rows.
+    run: int = 1,
+    seed: int = 0,
+) -> NDArray[np.int64]:
+    """Order of the rows in which tiles between ``bounds`` have the least expected error.
 
     Args:
-        weights: finite, (K, N).
-        tiles: row numbers of each part, disjoint, all rows together.
-        per: see the module.
-        shape: the array, for its kernels; None: all with their usual parameters.
-        error: what the ratios of ``shared`` are searched by; None: they follow from the peaks.
+        weights: (rows, N).
+        energy: (rows,), mean square of each channel of the activations.
+        bounds: first row of each tile, then the number of rows; multiples of ``run`` but the last.
+        run: rows that stay together, in their order.
+        seed: of the exchanges.
+
+    Returns:
+        int64 (rows,), ascending within each tile.
     """
-    matrix = finite_matrix("weights", weights)
-    if not np.array_equal(np.sort(np.concatenate(tiles)), np.arange(len(matrix))):
-        raise BadInput(
-            f"fusion: tiles: must hold each of {len(matrix)} rows once, "
-            f"got parts of {[len(rows) for rows in tiles]} rows"
-        )
-    peaks, column = _peaks(np.abs(matrix), tiles)
-    if per == "column":
-        # A part without magnitude takes the column's scale: it costs nothing.
-        weight, total = fold_scales(_coded(np.where(peaks > 0, peaks, column)))
-        found = _filled(matrix, tiles, weight, total)
-        extra = FLOAT_BYTES - (-_CODE_BITS * len(tiles) * matrix.shape[1] // 8)
-    elif per == "shared":
-        ratio = (peaks / column).max(axis=1)
-        ratio = np.where(ratio > 0, ratio, 1.0)
-        if error is None:
-            found = _shared(matrix, tiles, ratio)
-        else:
-            found = _searched(matrix, tiles, ratio, error)
-        extra = _SHARED_BYTES * matrix.shape[1]
-    else:
-        raise BadInput(f"fusion: per: must be 'shared' or 'column', got {per!r}")
-    cost = _price(found.block, tiles, shape)
-    return replace(found, bytes=cost.bytes + extra, cycles=cost.cycles)
-
-
-def tiled_scale(
-    weights: ArrayLike,
-    *,
-    energy: ArrayLike | None = None,
-    activations: ArrayLike | None = None,
-    per: Scope = "column",
-    shape: ArrayShape | None = None,
-    byte_limit: float = 1.0,
-    cycle_limit: float = 1.5,
-) -> TiledScale:
-    """The parts with the least output error in no more bytes than `one_scale`, or it itself.
-
-    Args:
-        weights: finite, (K, N).
-        energy, activations: what the error is weighted with (`golden.planner.scales.output_error`).
-        per: see the module; `column` takes shared ratios where they do better.
-        shape: the array, for its kernels.
-        byte_limit, cycle_limit: most bytes and cycles, relative to `one_scale`.
-    """
-    matrix = finite_matrix("weights", weights)
-
-    def error(found: TiledScale) -> float:
-        return output_error(matrix, found.real, energy=energy, activations=activations)
-
-    def judged(found: TiledScale) -> TiledScale:
-        return replace(found, error=error(found))
-
-    def allowed(found: TiledScale) -> bool:
-        cheap = found.bytes <= byte_limit * single.bytes
-        return cheap and found.cycles <= cycle_limit * single.cycles
-
-    best = single = judged(one_scale(matrix, shape))
-    # What holds a scale for each part of a column can hold shared ratios as well.
-    for scope in dict.fromkeys((per, "shared")):
-        chosen: TiledScale | None = None
-        for order in row_orders(matrix):
-            for unit in _UNITS:
-                for parts in range(2, _MOST_PARTS + 1):
-                    tiles = tile_rows(order, parts, unit)
-                    found = judged(tiled(matrix, tiles, per=scope, shape=shape))
-                    if allowed(found) and (chosen is None or found.error < chosen.error):
-                        chosen = found
-        if chosen is not None and scope == "shared":
-            found = judged(tiled(matrix, chosen.tiles, per=scope, shape=shape, error=error))
-            if allowed(found) and found.error < chosen.error:
-                chosen = found
-        if chosen is not None and chosen.error < best.error:
-            best = chosen
-    return best
+    rows, outputs = weights.shape
+    chosen = np.unique(np.linspace(0, outputs - 1, min(outputs, _SAMPLED)).astype(np.int64))
+    magnitude = np.abs(weights[:, chosen])
+    magnitude /= float(magnitude.max(initial=0.0)) or 1.0
+    met = np.where(magnitude > 0, energy[:, None], 0.0)
+    met /= float(met.max(initial=0.0)) or 1.0
+    # A short run at the end stays in the last tile.
+    whole = rows // run
+    starts = np.arange(0, whole * run, run)
+    magnitude = np.maximum.reduceat(magnitude[: whole * run], starts)
+    met = np.add.reduceat(met[: whole * run], starts)
+    cuts = np.minimum(bounds // run, whole)
+    sizes = np.diff(cuts)
+    if whole < 2 or np.count_nonzero(sizes) < 2:
+        return np.arange(rows)
+    occupied = cuts[:-1][sizes > 0]
+    best, least = np.arange(whole), np.inf
+    for order in _orders(magnitude, met):
+        peaks = np.maximum.reduceat(magnitude[order], occupied)
+        error = float((np.square(peaks) * np.add.reduceat(met[order], occupied)).sum())
+        if error < least:
+            best, least = order, error
+    owner = np.empty(whole, np.int64)
+    owner[best] = np.repeat(np.arange(len(sizes)), sizes)
+    _exchange(magnitude, met, owner, len(sizes), _TRIES * whole, seed % (1 << 32))
+    own = np.append(np.repeat(owner, run), np.full(rows - whole * run, len(sizes) - 1))
+    return np.concatenate([np.flatnonzero(own == tile) for tile in range(len(sizes))])

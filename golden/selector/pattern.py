@@ -1,8 +1,7 @@
 """Pattern analysis: what the zeros and the values of a block look like.
 
-A `Pattern` is all that the fuse selector knows of a block.  `analyse` takes it from the values,
-`rtl_gen.fuse.pattern` from the stream of the block's columns, bit for bit the same.  It holds
-what `golden.selector.predict` needs for the exact cost of every kernel of `golden.formats`.
+A `Pattern` is all that the fuse selector knows of a block; `analyse` takes it from the values.  It
+holds what `golden.selector.predict` needs for the exact cost of every kernel of `golden.formats`.
 
 A run, as in the kernels, is aligned: run i of R rows begins at row ``i R`` of its column.
 """
@@ -34,7 +33,7 @@ _MAGNITUDES = 9
 
 @dataclass(frozen=True, kw_only=True)
 class PatternParameters:
-    """What an analyser is built for.
+    """What patterns are taken for.
 
     Parameters
     ----------

@@ -23,8 +23,8 @@ __all__ = [
     "BINS",
     "DENSITIES",
     "EnergyWeights",
-    "Part",
     "Point",
+    "Record",
     "density_bin",
 ]
 
@@ -41,13 +41,13 @@ def _known(kernel: str) -> str:
     return kernel
 
 
-class Part(BaseModel):
+class Record(BaseModel):
     """A frozen record that refuses what it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class EnergyWeights(Part):
+class EnergyWeights(Record):
     """Energy of one operation relative to an INT8 multiply-accumulate; assumed, not measured.
 
     Attributes:
@@ -61,7 +61,7 @@ class EnergyWeights(Part):
     word: float = Field(default=33.0, ge=0, allow_inf_nan=False)
 
 
-class Point(Part):
+class Point(Record):
     """One measurement: a kernel on random blocks of one shape and density.
 
     Attributes:

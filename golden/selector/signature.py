@@ -53,7 +53,7 @@ __all__ = [
 CELL_ROWS = 16
 """Rows of a cell: one chunk."""
 WORD_ROWS = 64
-"""Rows that the hardware sees in a cycle."""
+"""Rows of a word of occupancy."""
 PLANES_PER_GENERATOR = 64 // (WORD_ROWS // CELL_ROWS)
 """A generator has 64 bits of state; a plane takes one for each chunk of a word."""
 WORD_SHIFTS = (13, 7, 17)

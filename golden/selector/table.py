@@ -31,7 +31,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..errors import BadInput
 from ..formats import KERNELS
-from .points import BINS, DENSITIES, EnergyWeights, Part, Point, density_bin
+from .points import BINS, DENSITIES, EnergyWeights, Point, Record, density_bin
 
 __all__ = [
     "BASE_BITS",
@@ -72,7 +72,7 @@ class Line(NamedTuple):
         return slope | base << SLOPE_BITS | int(self.feasible) << (SLOPE_BITS + BASE_BITS)
 
 
-class PerformanceTable(Part):
+class PerformanceTable(Record):
     """All measurements of one configuration; see the module for bins and fixed point.
 
     Attributes:

@@ -47,7 +47,7 @@ class SparseArray(wiring.Component):
         Valued events taken in this cycle.
     fault : Out(3)
         Sticky: bit 0 a bad block header, bit 1 an activation tile longer than ``k_tile`` rows,
-        bit 2 weights of a block's parts that do not sum to one (with fusion alone).
+        bit 2 weights of a column's parts that do not sum to one (with fusion alone).
     """
 
     def __init__(self, shape: ArrayShape) -> None:

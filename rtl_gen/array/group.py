@@ -43,7 +43,7 @@ class EngineGroup(wiring.Component):
     fault : Out(1)
         Sticky: an engine met a bad block header.
     wrong_weights : Out(1)
-        Sticky, with fusion alone: the weights of a block's parts did not sum to one.
+        Sticky, with fusion alone: the weights of a column's parts did not sum to one.
     """
 
     def __init__(self, shape: ArrayShape) -> None:

@@ -1,1 +1,1 @@
-"""Adaptive kernel fusion: pattern analyser, selector, weight adapter and fusion unit."""
+"""Adaptive kernel fusion: fuse selector, weights of parts and their sums."""

@@ -1,7 +1,7 @@
-"""Fusion unit: weighted partial sums of the parts of a column; and the check of the weights."""
+"""Fusion arithmetic: weighted sums of the parts of a column, and the check of the weights."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.numerics.combine import ACCUMULATOR_BITS, UNIT, WEIGHT_FRACTION
@@ -10,10 +10,7 @@ from golden.numerics.quantise import Rounding
 __all__ = [
     "HALF",
     "WEIGHT_BITS",
-    "FusionUnit",
     "WeightSumChecker",
-    "fused",
-    "partial",
     "weighted_sum",
 ]
 
@@ -21,115 +18,6 @@ WEIGHT_BITS = WEIGHT_FRACTION + 1
 
 HALF = UNIT // 2
 """What an accumulator holds beside the sum."""
-
-
-def partial(words: int) -> data.StructLayout:
-    """What enters the fusion unit: ``words`` pairs of sums of one part.
-
-    ``sums`` are the part's int32 sums, ``running`` the accumulators that the part before it left
-    (ignored with ``first``), ``weight`` its Q15 weight, 0..32768; ``last`` marks the last part.
-    """
-    return data.StructLayout(
-        {
-            "sums": data.ArrayLayout(signed(32), 2 * words),
-            "running": data.ArrayLayout(signed(ACCUMULATOR_BITS), 2 * words),
-            "weight": WEIGHT_BITS,
-            "first": 1,
-            "last": 1,
-        }
-    )
-
-
-def fused(words: int) -> data.StructLayout:
-    """What leaves: the new accumulators, and their rounded values, which count with ``last``.
-
-    An accumulator is ``HALF`` above its sum, so sums stay below ``2**47 - HALF``.
-    """
-    return data.StructLayout(
-        {
-            "running": data.ArrayLayout(signed(ACCUMULATOR_BITS), 2 * words),
-            "sums": data.ArrayLayout(signed(32), 2 * words),
-            "last": 1,
-        }
-    )
-
-
-class FusionUnit(wiring.Component):
-    """``running + weight * sums``, and its rounded int32 value, for pairs of sums.
-
-    Operation: three stages: multiply; add the running sum (from 0 with ``first``); round by 15
-    bits and saturate (`golden.numerics.combine`).  The unit keeps nothing but its
-    pipeline: the memory that holds partial sums between the parts of a column (and between
-    k tiles) also holds the running sums, so the parts of a column must be at least
-    `latency_cycles` apart.
-
-    Latency: `latency_cycles` from input to output; one transfer per cycle.  Back-pressure: while
-    ``results`` waits, the pipeline stands still and ``partials`` is not ready.  Reset empties it.
-
-    Parameters
-    ----------
-    words : int
-        Pairs of sums per transfer, as many as the drain moves per cycle.
-    rounding : str
-        Where a tie goes.
-
-    Members
-    -------
-    partials : In(stream of `partial`)
-    results : Out(stream of `fused`)
-    """
-
-    def __init__(self, words: int = 1, rounding: Rounding = "half_even") -> None:
-        self._words = words
-        self._rounding: Rounding = rounding
-        super().__init__(
-            {
-                "partials": In(stream.Signature(partial(words))),
-                "results": Out(stream.Signature(fused(words))),
-            }
-        )
-
-    @property
-    def latency_cycles(self) -> int:
-        """Cycles from an accepted transfer to its result."""
-        return 3
-
-    def elaborate(self, platform):
-        m = Module()
-        step = Signal()
-        source = self.partials.payload
-        valid = Signal(self.latency_cycles)
-        last = Signal(self.latency_cycles)
-        first = Signal()
-        m.d.comb += [
-            self.results.valid.eq(valid[-1]),
-            self.results.payload.last.eq(last[-1]),
-            step.eq(~self.results.valid | self.results.ready),
-            self.partials.ready.eq(step),
-        ]
-        with m.If(step):
-            m.d.sync += [
-                valid.eq(Cat(self.partials.valid, valid[:-1])),
-                last.eq(Cat(source.last, last[:-1])),
-                first.eq(source.first),
-            ]
-        for lane in range(2 * self._words):
-            total, rounded = weighted_sum(
-                m,
-                step=step,
-                value=source.sums[lane],
-                weight=source.weight,
-                running=source.running[lane],
-                first=first,
-                rounding=self._rounding,
-                name=str(lane),
-            )
-            with m.If(step):
-                m.d.sync += [
-                    self.results.payload.running[lane].eq(total),
-                    self.results.payload.sums[lane].eq(rounded),
-                ]
-        return m
 
 
 def weighted_sum(
@@ -190,11 +78,12 @@ def weighted_sum(
 
 
 class WeightSumChecker(wiring.Component):
-    """Sticky error where the weights of the parts of a block break the rule.
+    """Sticky error where the weights of the parts of a column break the rule.
 
-    Operation: fed with the weight of every part header.  The weights from ``first`` to ``last``
-    must sum to 32768; with ``exact``, which all parts of a block share, each must be 32768.  A
-    part that is not ``first`` without a block begun, or a ``first`` inside one, is an error too.
+    Operation: fed with the weight of every part header.  The weights from ``first`` to ``last``,
+    of all parts in all k tiles of the same columns, must sum to 32768; with ``exact``, which all
+    of them share, each must be 32768.  A part that is not ``first`` with no columns begun, or a
+    ``first`` before their ``last``, is an error too.
 
     Latency: ``error`` rises one cycle after the header that broke the rule and stays until
     ``clear``, which also forgets a block in progress.  One header per cycle, always accepted.

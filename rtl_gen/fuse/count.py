@@ -5,16 +5,7 @@ from itertools import pairwise
 
 from amaranth.hdl import Array, Cat, Const, Mux, Value
 
-__all__ = [
-    "add_all",
-    "count_ones",
-    "largest",
-    "lowest",
-    "magnitude_bins",
-    "pick",
-    "reaches",
-    "six_to_three",
-]
+__all__ = ["add_all", "count_ones", "magnitude_bins", "pick", "reaches", "six_to_three"]
 
 
 def add_all(terms: Sequence[Value]) -> Value:
@@ -42,24 +33,6 @@ def count_ones(bits: Iterable[Value]) -> Value:
     # Bits one by one: a slice of an expression repeats all of it.
     bits = list(bits)
     return add_all([six_to_three(bits[i : i + 6]) for i in range(0, len(bits), 6)])
-
-
-def largest(terms: Sequence[Value]) -> Value:
-    """Maximum of 2**n unsigned numbers, as a balanced tree."""
-    terms = list(terms)
-    while len(terms) > 1:
-        pairs = zip(terms[::2], terms[1::2], strict=True)
-        terms = [Mux(a > b, a, b) for a, b in pairs]
-    return terms[0]
-
-
-def lowest(bits: Sequence[Value]) -> tuple[Value, Value]:
-    """Whether any of 2**n bits, n >= 1, is set, and the index of the lowest one that is."""
-    if len(bits) == 2:
-        return bits[0] | bits[1], ~bits[0]
-    half = len(bits) // 2
-    (low, low_index), (high, high_index) = lowest(bits[:half]), lowest(bits[half:])
-    return low | high, Value.cast(Cat(Mux(low, low_index, high_index), ~low))
 
 
 def reaches(value: Value, bit: int) -> Value:

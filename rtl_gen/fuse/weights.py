@@ -16,7 +16,8 @@ _SCANNER = 2  # chunks inside the scanner
 
 def beginning() -> data.StructLayout:
     """A part begins, with what its header says of weights (`golden.formats.block_header`)."""
-    return data.StructLayout({"valid": 1, "weight": WEIGHT_BITS, "exact": 1, "tile_end": 1})
+    flags = dict.fromkeys(("valid", "exact", "first", "final"), 1)
+    return data.StructLayout({**flags, "weight": WEIGHT_BITS})
 
 
 class PartSource(EventSource):
@@ -42,7 +43,8 @@ class PartSource(EventSource):
             self.part.valid.eq(running & ~before),
             self.part.weight.eq(header.weight),
             self.part.exact.eq(header.exact),
-            self.part.tile_end.eq(header.tile_end),
+            self.part.first.eq(header.first),
+            self.part.final.eq(header.final),
         ]
 
 
@@ -52,8 +54,8 @@ class PartWeights(wiring.Component):
     Operation: decoder and drain are a queue of rows apart, which would be wider by a weight if
     each row carried it.  Here one entry per part waits until the part's last column is drained.
     The queue holds as many parts as rows fit between decoder and drain, so it is never full.
-    From the first part after a tile's end to the next tile's end the weights must sum to 32768;
-    where that first part says ``exact``, each of them must be 32768.
+    The weights of the same columns, from their ``first`` part to their ``final`` one over all k
+    tiles, must sum to 32768; where that first part says ``exact``, each of them must be 32768.
 
     Latency: ``weight`` stands 2 cycles after its part began and all parts before it are done;
     ``wrong`` rises 1 cycle after the part that broke the rule began, before any result of it.
@@ -97,7 +99,6 @@ class PartWeights(wiring.Component):
         write, read = queue.write_port(), queue.read_port()
         oldest = Signal(range(self._depth))
         m.submodules.checker = checker = WeightSumChecker()
-        first = Signal(init=1)
         exact = Signal()
         exact_before = Signal()
         m.d.comb += [
@@ -105,15 +106,15 @@ class PartWeights(wiring.Component):
             write.data.eq(self.part.weight),
             read.addr.eq(oldest + self.done),
             self.weight.eq(read.data),
-            exact.eq(Mux(first, self.part.exact, exact_before)),
+            exact.eq(Mux(self.part.first, self.part.exact, exact_before)),
             checker.valid.eq(self.part.valid),
             checker.weight.eq(self.part.weight),
-            checker.first.eq(first),
-            checker.last.eq(self.part.tile_end),
+            checker.first.eq(self.part.first),
+            checker.last.eq(self.part.final),
             checker.exact.eq(exact),
             self.wrong.eq(checker.error),
         ]
         m.d.sync += [write.addr.eq(write.addr + self.part.valid), oldest.eq(read.addr)]
         with m.If(self.part.valid):
-            m.d.sync += [first.eq(self.part.tile_end), exact_before.eq(exact)]
+            m.d.sync += exact_before.eq(exact)
         return m

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.numerics import packed
 from golden.numerics.mac_kinds import MacKind
 
 __all__ = ["PackedMac", "packed_bits", "wrap_counter"]
@@ -81,10 +82,11 @@ class PackedMac(wiring.Component, ABC):
 def packed_bits(acc_bits: int, shift: int) -> tuple[int, int]:
     """Bits of the packed sum and of the wrap counter.
 
-    An exact sum is at most ``2**(acc_bits - 2)`` in magnitude, so the low field wraps at most
-    ``2**(acc_bits - 2 - shift)`` times and a half: the counter fits the bits left over.
+    Both follow from the deepest sum that ``acc_bits`` signed bits hold (`golden.numerics.packed`);
+    the counter has two bits at least, one to count with and one for the sign.
     """
-    return shift + acc_bits, max(2, acc_bits - shift)
+    depth = 1 << (acc_bits - packed.PRODUCT_BITS)
+    return packed.packed_bits(depth, shift), max(2, packed.counter_bits(depth, shift))
 
 
 def wrap_counter(

@@ -46,7 +46,7 @@ ERRORS = (
         "fusion_weights",
         4,
         4,
-        "The weights of the parts of a block do not sum to 32768, nor are all of them 32768 in "
+        "The weights of a column, over all its k tiles, do not sum to 32768, nor are all 32768 in "
         "exact mode; only in arrays built with fusion.",
     ),
     (

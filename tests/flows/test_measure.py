@@ -10,10 +10,10 @@ from golden.errors import BadInput
 from golden.formats import KERNELS, STORED
 from golden.planner.product import plan_matmul
 from golden.selector.candidates import Candidate, describe_blocks
-from golden.selector.oracle import best_choices, exact_costs
 from golden.selector.selector import Selector
 from golden.selector.table import BINS, DENSITIES, density_bin
 from rtl_gen.config import derive, load
+from tests.golden.selector.oracle import best_choices, exact_costs
 
 PLACES = ((64, 16), (16, 4))
 

@@ -1,15 +1,17 @@
-"""Fusion unit and weight checker against the golden arithmetic, under stalls."""
+"""Weighted sums and the weight checker against the golden arithmetic."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from golden.numerics.combine import UNIT, accumulate, round_accumulator
+from golden.numerics.combine import ACCUMULATOR_BITS, UNIT, accumulate, round_accumulator
 from golden.numerics.quantise import Rounding
-from rtl_gen.fuse.combine import HALF, FusionUnit, WeightSumChecker
+from rtl_gen.fuse.combine import HALF, WEIGHT_BITS, WeightSumChecker, weighted_sum
 
 CORNERS = [-(2**31), -(2**31) + 1, -1, 0, 1, 2**31 - 1]
 EDGES = [
@@ -18,8 +20,6 @@ EDGES = [
     UNIT // 2,
     -UNIT // 2,
     3 * UNIT // 2,
-    -3 * UNIT // 2,
-    -(2**31) * UNIT - UNIT // 2,
     0,
     2**46,
     (2**31) * UNIT - 1,
@@ -34,107 +34,97 @@ def simulate(dut: wiring.Component, *benches: Callable) -> None:
     simulator.run()
 
 
-def transfers(rng: np.random.Generator, count: int, lanes: int) -> list[dict]:
-    items = []
-    for _ in range(count):
-        corner = rng.random(lanes) < 0.3
-        sums = np.where(corner, rng.choice(CORNERS, lanes), rng.integers(-(2**31), 2**31, lanes))
-        running = rng.integers(-(2**47), 2**47, lanes) >> rng.integers(0, 40)
-        running = np.where(rng.random(lanes) < 0.3, rng.choice(EDGES, lanes), running)
-        weight = int(rng.choice([0, 1, UNIT // 2, UNIT, rng.integers(UNIT + 1)]))
-        # An accumulator holds a half more than the sum and must still fit.
-        fits = np.abs(running + weight * sums) < 2**47 - HALF
-        items.append(
+class _Sum(wiring.Component):
+    """`weighted_sum` of one lane, its operands in step."""
+
+    def __init__(self, rounding: Rounding = "half_even") -> None:
+        self._rounding: Rounding = rounding
+        ports = {"value": signed(32), "running": signed(ACCUMULATOR_BITS), "weight": WEIGHT_BITS}
+        super().__init__(
             {
-                "sums": [int(v) for v in sums],
-                "running": [int(v) for v in np.where(fits, running, 0)],
-                "weight": weight,
-                "first": int(rng.integers(2)),
-                "last": int(rng.integers(2)),
+                **{name: In(shape) for name, shape in ports.items()},
+                "step": In(1),
+                "first": In(1),
+                "total": Out(signed(ACCUMULATOR_BITS)),
+                "rounded": Out(signed(32)),
             }
         )
+
+    def elaborate(self, platform):
+        m = Module()
+        # ``first`` goes with the product, one stage after the operands.
+        begun = Signal()
+        with m.If(self.step):
+            m.d.sync += begun.eq(self.first)
+        total, rounded = weighted_sum(
+            m,
+            step=self.step,
+            value=self.value,
+            weight=self.weight,
+            running=self.running,
+            first=begun,
+            rounding=self._rounding,
+            name="",
+        )
+        m.d.comb += [self.total.eq(total), self.rounded.eq(rounded)]
+        return m
+
+
+def sums(rng: np.random.Generator, count: int) -> list[dict[str, int]]:
+    """Operands of full range and corners whose sums an accumulator holds."""
+    items = []
+    for _ in range(count):
+        value = int(rng.choice([*CORNERS, rng.integers(-(2**31), 2**31)]))
+        running = int(rng.choice([*EDGES, rng.integers(-(2**47), 2**47) >> rng.integers(0, 40)]))
+        weight = int(rng.choice([0, 1, UNIT // 2, UNIT, rng.integers(UNIT + 1)]))
+        # An accumulator holds a half more than the sum and must still fit.
+        fits = abs(running + weight * value) < 2**47 - HALF
+        first = int(rng.integers(2))
+        items.append({"value": value, "running": running * fits, "weight": weight, "first": first})
     return items
 
 
-def expected(item: dict, rounding: Rounding) -> tuple[list[int], list[int], int]:
-    acc = accumulate(item["running"], item["sums"], item["weight"], first=bool(item["first"]))
-    return acc.tolist(), round_accumulator(acc, rounding).tolist(), item["last"]
-
-
-@pytest.mark.parametrize(("words", "rounding"), [(1, "half_even"), (1, "half_away"),
-                                                 (2, "half_even")])  # fmt: skip
-@pytest.mark.parametrize("stall", [0.0, 0.5])
-def test_fusion_unit(words: int, rounding: Rounding, stall: float, rng: np.random.Generator):
-    dut = FusionUnit(words, rounding)
-    items = transfers(rng, 300, 2 * words)
-    seen: list[tuple[int, tuple]] = []
-    sent: list[int] = []
-    cycle = 0
+@pytest.mark.parametrize("rounding", ["half_even", "half_away"])
+def test_weighted_sums_take_two_steps_and_round(rounding: Rounding, rng: np.random.Generator):
+    dut = _Sum(rounding)
+    items = sums(rng, 300)
+    got: list[tuple[int, int]] = []
 
     async def bench(ctx):
-        nonlocal cycle
-        offered = None
-        queue = list(items)
-        while len(seen) < len(items):
-            if offered is None and queue and rng.random() >= stall:
-                offered = queue.pop(0)
-                held = [value + HALF for value in offered["running"]]
-                ctx.set(dut.partials.payload, offered | {"running": held})
-            ctx.set(dut.partials.valid, offered is not None)
-            ctx.set(dut.results.ready, rng.random() >= stall)
-            if ctx.get(dut.results.valid & dut.results.ready):
-                out = dut.results.payload
-                lanes = range(2 * words)
-                running = [ctx.get(out.running[lane]) - HALF for lane in lanes]
-                sums = [ctx.get(out.sums[lane]) for lane in lanes]
-                seen.append((cycle, (running, sums, ctx.get(out.last))))
-            if ctx.get(dut.partials.valid & dut.partials.ready):
-                sent.append(cycle)
-                offered = None
-            cycle += 1
-            assert cycle < 40 * len(items)
-            await ctx.tick()
-        ctx.set(dut.partials.valid, 0)
-        ctx.set(dut.results.ready, 1)
-        for _ in range(5):
-            await ctx.tick()
-            assert not ctx.get(dut.results.valid)
+        for item in [*items, items[0], items[0]]:
+            for name, value in item.items():
+                ctx.set(getattr(dut, name), value + HALF * (name == "running"))
+            # Whatever stands there while nothing steps is not taken.
+            for moves in (*(0 for _ in range(rng.integers(0, 3))), 1):
+                ctx.set(dut.step, moves)
+                await ctx.tick()
+            got.append((ctx.get(dut.total) - HALF, ctx.get(dut.rounded)))
 
     simulate(dut, bench)
-    assert [values for _, values in seen] == [expected(item, rounding) for item in items]
-    latencies = [out - into for (out, _), into in zip(seen, sent, strict=True)]
-    if stall:
-        assert min(latencies) == dut.latency_cycles < max(latencies)
-    else:
-        assert set(latencies) == {dut.latency_cycles}
-        assert np.diff(sent).tolist() == [1] * (len(items) - 1)
+    want = []
+    for item in items:
+        acc = accumulate(item["running"], item["value"], item["weight"], first=bool(item["first"]))
+        want.append((int(acc), int(round_accumulator(acc, rounding))))
+    assert got[1 : 1 + len(items)] == want
 
 
-def test_parts_through_the_unit_are_a_fused_column(rng: np.random.Generator):
-    dut = FusionUnit()
+def test_parts_in_turn_are_a_fused_column(rng: np.random.Generator):
+    dut = _Sum()
     weights = [3000, 9768, 20000]
-    partials = rng.integers(-(2**31), 2**31, (3, 2))
+    partials = rng.integers(-(2**31), 2**31, 3).tolist()
 
     async def bench(ctx):
-        running = [12345, -999]  # ignored by the first part
-        ctx.set(dut.results.ready, 1)
-        for number, weight in enumerate(weights):
-            sums = [int(v) for v in partials[number]]
-            payload = {"sums": sums, "running": running, "weight": weight}
-            flags = {"first": number == 0, "last": number == 2}
-            ctx.set(dut.partials.payload, {**payload, **flags})
-            ctx.set(dut.partials.valid, 1)
-            await ctx.tick()
-            ctx.set(dut.partials.valid, 0)
-            await ctx.tick().repeat(dut.latency_cycles - 1)
-            assert ctx.get(dut.results.valid)
-            running = [ctx.get(dut.results.payload.running[lane]) for lane in range(2)]
-        exact = [
-            sum(w * int(p) for w, p in zip(weights, partials[:, i], strict=True)) for i in (0, 1)
-        ]
-        assert running == [value + HALF for value in exact]
-        got = [ctx.get(dut.results.payload.sums[lane]) for lane in range(2)]
-        assert got == round_accumulator(exact).tolist()
+        ctx.set(dut.step, 1)
+        ctx.set(dut.running, 12345)  # ignored by the first part
+        for number, (weight, partial) in enumerate(zip(weights, partials, strict=True)):
+            ctx.set(dut.value, partial)
+            ctx.set(dut.weight, weight)
+            ctx.set(dut.first, number == 0)
+            await ctx.tick().repeat(2)
+            ctx.set(dut.running, ctx.get(dut.total))
+        exact = sum(w * p for w, p in zip(weights, partials, strict=True))
+        assert ctx.get(dut.total) == exact + HALF
+        assert ctx.get(dut.rounded) == int(round_accumulator(exact))
 
     simulate(dut, bench)
 

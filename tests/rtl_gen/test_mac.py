@@ -9,7 +9,8 @@ from golden.numerics import packed
 from golden.numerics.mac_kinds import MAC_KINDS
 from rtl_gen.mac import MACS, PRIMITIVES
 from rtl_gen.mac.base import packed_bits
-from sim.verilator.mac_check import LAST, LOAD, VALID, WIDTHS, MacCheck
+from tests.golden.numerics.packed_limits import max_depth, plain_sums
+from tests.rtl_gen.mac_check import LAST, LOAD, VALID, WIDTHS, MacCheck
 
 PACKED = tuple(sorted(name for name, mac in MACS.items() if hasattr(mac, "shift")))
 SPLIT = tuple(sorted(set(MACS) - set(PACKED)))
@@ -119,7 +120,7 @@ def test_the_stimulus_needs_the_wrap_counter(rng: np.random.Generator):
             steps = [(x1, x0, w) for x0, x1, w in part.tolist()]
             exact = tuple(int(side[0]) for side in expected([part]))
             assert packed.accumulate(steps, shift) == exact
-            wrong += packed.accumulate_plain(steps, shift) != exact
+            wrong += plain_sums(steps, shift) != exact
         assert wrong >= 2  # at least the largest and the opposed operands
 
 
@@ -142,7 +143,7 @@ def test_widths_hold_a_whole_tile(mac: str, k_tile: int):
     shift = MACS[mac].shift
     acc_bits = 16 + (k_tile - 1).bit_length()
     wide, wraps = packed_bits(acc_bits, shift)
-    assert packed.max_depth(shift, wide, wraps) >= k_tile
+    assert max_depth(shift, wide, wraps) >= k_tile
     assert wraps >= packed.counter_bits(k_tile, shift)
     assert wide <= {"dsp48e1": 48, "dsp48e2": 48, "gowin": 54}.get(mac, wide)
 

@@ -31,13 +31,13 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     call, objects = build._call, tmp_path / "objects"
     objects.mkdir()
 
-    def call_once(command, cwd, environment):
+    def call_once(children, command, cwd, environment):
         """Every step as it is, but a unit is compiled for the first library alone."""
         target = Path(command[-1])
         if "-c" in command and (objects / target.name).exists():
             shutil.copy(objects / target.name, target)
             return
-        call(command, cwd, environment)
+        call(children, command, cwd, environment)
         if "-c" in command:
             shutil.copy(target, objects)
 

@@ -51,13 +51,9 @@ def test_blocks_of_all_kernels_in_turn(device: ArrayDevice, rng: np.random.Gener
             parts = (np.where(first[:, None], block, 0), np.where(first[:, None], 0, block))
             return [(n, part.astype(np.int8)) for n, part in zip(names, parts, strict=True)]
 
-        # Which kernels a block may take is `auto`'s choice without a split, hence by name.
         plan = plan_matmul(SHAPE, a, w, "raw") if rng.random() < 0.2 else None
         if plan is None:
-            kernels = [KERNELS[name].configured(SHAPE) for name in SHAPE.kernels]
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("golden.program.plan.built_kernels", lambda *_, k=kernels: k)
-                plan = plan_matmul(SHAPE, a, w, chooser=BlockByBlock(SHAPE, split))
+            plan = plan_matmul(SHAPE, a, w, chooser=BlockByBlock(SHAPE, split))
         count = count_cycles(plan)
         before = device.cycles, device.events
         np.testing.assert_array_equal(device.matmul(plan, a, limit=20_000), matmul(a, w))

@@ -36,12 +36,12 @@ from golden.numerics.quantise import (
 from golden.operators.matmul import matmul, matmul_naive
 
 __all__ = [
-    "HornerPlan",
-    "HornerStep",
+    "PolynomialPlan",
+    "PolynomialStep",
     "Product",
     "evaluate",
     "evaluate_naive",
-    "horner",
+    "matrix_polynomial",
     "plan_polynomial",
 ]
 
@@ -53,7 +53,7 @@ _LEAST_SCALE = 1 / _QMAX
 
 
 @dataclass(frozen=True, eq=False)
-class HornerStep:
+class PolynomialStep:
     """One step: what is added, and how its sum becomes the next state (None: it is the result)."""
 
     constant: NDArray[np.int64]
@@ -61,7 +61,7 @@ class HornerStep:
 
 
 @dataclass(frozen=True, eq=False)
-class HornerPlan:
+class PolynomialPlan:
     """Integer program of a polynomial.
 
     Attributes:
@@ -71,11 +71,11 @@ class HornerPlan:
     """
 
     weights: NDArray[np.int8]
-    steps: tuple[HornerStep, ...]
+    steps: tuple[PolynomialStep, ...]
     scale: NDArray[np.float64]
 
 
-def horner(
+def matrix_polynomial(
     matrix: ArrayLike, coefficients: Sequence[float], vectors: ArrayLike
 ) -> list[NDArray[np.float64]]:
     """The float reference: all states ``y_d .. y_0`` for rows ``vectors`` (B, n)."""
@@ -93,7 +93,7 @@ def plan_polynomial(
     calibration: ArrayLike,
     *,
     margin: float = 1.0,
-) -> HornerPlan:
+) -> PolynomialPlan:
     """Fix the units of every step.
 
     Args:
@@ -126,7 +126,7 @@ def plan_polynomial(
     occupied = (weights != 0).any(axis=0)
     usual = found[occupied].max() if occupied.any() else _LEAST_SCALE
     scale = np.where(occupied, found, usual).astype(np.float64)
-    states = horner(a, values, x * (_QMAX / peak))
+    states = matrix_polynomial(a, values, x * (_QMAX / peak))
     unit = values[-1]
     steps = []
     sums = np.abs(weights.astype(np.int64)).sum(axis=0) * 128
@@ -148,12 +148,12 @@ def plan_polynomial(
             following = np.copysign(reached or np.abs(accumulated).max(), unit)
             requantiser = requantise_parameters(accumulated / following)
             unit = following
-        steps.append(HornerStep(constant.astype(np.int64), requantiser))
-    return HornerPlan(weights, tuple(steps), result)
+        steps.append(PolynomialStep(constant.astype(np.int64), requantiser))
+    return PolynomialPlan(weights, tuple(steps), result)
 
 
 def evaluate(
-    plan: HornerPlan, vectors: NDArray[np.int8], product: Product = matmul
+    plan: PolynomialPlan, vectors: NDArray[np.int8], product: Product = matmul
 ) -> NDArray[np.int32]:
     """p(A) x in integers: int8 (B, n) to int32 (B, n), in units of ``plan.scale``."""
     state = vectors
@@ -165,7 +165,7 @@ def evaluate(
     return acc.astype(np.int32)
 
 
-def evaluate_naive(plan: HornerPlan, vectors: NDArray[np.int8]) -> NDArray[np.int32]:
+def evaluate_naive(plan: PolynomialPlan, vectors: NDArray[np.int8]) -> NDArray[np.int32]:
     """The specification of `evaluate`, one scalar at a time."""
     state = vectors.copy()
     acc = vectors.astype(np.int32)

@@ -26,7 +26,7 @@ from golden.numerics.quantise import (
 )
 from golden.operators.matmul import matmul
 
-from .polynomial import HornerPlan, Product, evaluate, horner, plan_polynomial
+from .polynomial import PolynomialPlan, Product, evaluate, matrix_polynomial, plan_polynomial
 
 __all__ = ["Smoother", "Smoothing", "plan_smoother", "smooth"]
 
@@ -47,7 +47,7 @@ class Smoother:
     inverse: NDArray[np.int8]
     requantiser: tuple[NDArray[np.int64], NDArray[np.int64]] | None
     scale: NDArray[np.float64]
-    series: HornerPlan | None
+    series: PolynomialPlan | None
 
     def correction(self, residual: ArrayLike, product: Product = matmul) -> NDArray[np.float64]:
         """What a round adds to x for real residuals (B, n); all products are exact."""
@@ -143,7 +143,7 @@ def smooth(
     for _ in range(rounds):
         x = x + program.correction(b - x @ a.T, product)
         z = (b - y @ a.T) @ inverse.T
-        y = y + horner(remainder, [1.0] * (degree + 1), z)[-1]
+        y = y + matrix_polynomial(remainder, [1.0] * (degree + 1), z)[-1]
         fixed.append(np.linalg.norm(b - x @ a.T) / norm)
         reference.append(np.linalg.norm(b - y @ a.T) / norm)
     return Smoothing(np.array(fixed), np.array(reference), x[0])

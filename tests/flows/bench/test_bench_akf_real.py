@@ -83,18 +83,22 @@ def test_tables_and_bars(tokens):
     ]
     near.append({**near[0], "first": False, "gain": 7.0})
     scales = [scale_layer(derived, "layer", tokens, 0.0)]
-    for table, count in zip(akf_real.tables(near, scales), (5, 2), strict=True):
+    for table, count in zip(akf_real.tables(near, scales), (5, 3), strict=True):
         assert len(table["rows"]) == count
         assert all(len(row) == len(table["header"]) for row in table["rows"])
     assert akf_real.tables([], []) == []
     bars = {bar.report()["name"]: bar.report()["value"] for bar in akf_real.bars(near, scales)}
     floats = [f["gain"] for f in near[:-1] if f["activations"] == "float"]
     assert np.mean(floats) in bars.values()
-    assert scales[0]["column 1"] in bars.values()
-    for per in akf_real.SCOPES:
-        for limit in akf_real.BYTE_LIMITS:
-            assert scales[0][f"{per} {limit:g} bytes"] <= limit * scales[0]["bytes_one_scale"]
-            assert scales[0][f"{per} {limit:g}"] <= 1.05
+    for limit in akf_real.PART_LIMITS:
+        assert scales[0][f"{limit:g} bytes"] <= limit
+        assert scales[0][f"{limit:g} cycles"] <= limit
+        assert scales[0][f"{limit:g}"] <= 1.05
+    assert {scales[0]["1"], scales[0]["1.01"]} <= set(bars.values())
+    # A layer of 96 rows has two tiles of whole index words only with more bytes.
+    generous = scale_layer(derived, "layer", tokens, 0.0, limits=(1.5,))
+    assert generous["1.5 parts"] > 1
+    assert generous["1.5"] < 1
     note = akf_real.note(near)
     assert "50% pruned, int8 activations" in note
     assert "other linear layers 7.000" in note

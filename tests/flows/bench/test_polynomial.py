@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 
-from flows.bench.study.polynomial import evaluate, evaluate_naive, horner, plan_polynomial
+from flows.bench.study.polynomial import (
+    evaluate,
+    evaluate_naive,
+    matrix_polynomial,
+    plan_polynomial,
+)
 from flows.bench.study.smoother import plan_smoother, smooth
 from golden.errors import BadInput
 from golden.numerics.quantise import quantise_activations
-from golden.operators.matmul import matmul, matmul_events
+from golden.operators.matmul import matmul, matmul_naive
 
 
 def poisson(side: int) -> np.ndarray:
@@ -27,11 +32,11 @@ def circuit(rng: np.random.Generator, n: int) -> np.ndarray:
 POLYNOMIALS = [[3.0], [0.0, 1.0], [1.0, -0.5], [0.25, 0.0, -1.0], [1.0, 1.0, 1.0, 1.0, 1.0]]
 
 
-def test_horner_is_the_polynomial(rng: np.random.Generator):
+def test_the_recurrence_is_the_polynomial(rng: np.random.Generator):
     a = rng.normal(size=(5, 5))
     x = rng.normal(size=(3, 5))
     direct = 2 * x + 3 * x @ a.T - x @ a.T @ a.T
-    np.testing.assert_allclose(horner(a, [2.0, 3.0, -1.0], x)[-1], direct)
+    np.testing.assert_allclose(matrix_polynomial(a, [2.0, 3.0, -1.0], x)[-1], direct)
 
 
 @pytest.mark.parametrize("coefficients", POLYNOMIALS, ids=str)
@@ -44,11 +49,11 @@ def test_integer_evaluation(coefficients: list[float], rng: np.random.Generator)
         for q in (vectors, corners, np.zeros_like(vectors)):
             got = evaluate(plan, q)
             np.testing.assert_array_equal(got, evaluate_naive(plan, q))
-            np.testing.assert_array_equal(got, evaluate(plan, q, matmul_events))
-        exact = horner(a, coefficients, vectors * float(unit[0]))[-1]
+            np.testing.assert_array_equal(got, evaluate(plan, q, matmul_naive))
+        exact = matrix_polynomial(a, coefficients, vectors * float(unit[0]))[-1]
         fixed = evaluate(plan, vectors) * plan.scale * float(unit[0])
         # Each of the degree's states is rounded to 1/254 of its peak, and so are the weights.
-        size = max(np.abs(state).max() for state in horner(a, coefficients, x))
+        size = max(np.abs(state).max() for state in matrix_polynomial(a, coefficients, x))
         assert np.abs(fixed - exact).max() <= 0.03 * len(coefficients) * size
 
 

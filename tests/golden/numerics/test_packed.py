@@ -7,12 +7,11 @@ from golden.numerics.packed import (
     LEAST_SHIFT,
     accumulate,
     accumulate_batch,
-    accumulate_plain,
     counter_bits,
-    max_depth,
     pack,
     packed_bits,
 )
+from tests.golden.numerics.packed_limits import max_depth, plain_sums
 
 SHIFTS = (16, 17, 18)
 DEPTH = 4096
@@ -90,7 +89,7 @@ def test_the_plain_method_is_wrong_where_the_counter_is_needed(
     wrong = {
         name
         for name, steps in sequences(rng, shift).items()
-        if accumulate_plain(ints(steps), shift) != exact(steps)
+        if plain_sums(ints(steps), shift) != exact(steps)
     }
     assert {"largest", "most_negative", "opposed", "same_sign"} <= wrong
     assert "zero" not in wrong
@@ -100,8 +99,8 @@ def test_the_plain_method_is_wrong_where_the_counter_is_needed(
 def test_the_plain_method_fails_exactly_where_a_counter_bit_is_needed(shift: int):
     free = max(d for d in range(1, 64) if counter_bits(d, shift) == 0)
     largest = [(-128, -128, -128)] * (free + 1)
-    assert accumulate_plain(largest[:free], shift) == (free << 14, free << 14)
-    assert accumulate_plain(largest, shift) != ((free + 1) << 14, (free + 1) << 14)
+    assert plain_sums(largest[:free], shift) == (free << 14, free << 14)
+    assert plain_sums(largest, shift) != ((free + 1) << 14, (free + 1) << 14)
     assert counter_bits(free + 1, shift) == 1
 
 

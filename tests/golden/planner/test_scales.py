@@ -1,28 +1,23 @@
-"""Scales of fused parts: exact weight sums, effective scales, and less error than one scale."""
+"""Scales per k tile: exact weight sums, the best ratios, values within half a step."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from golden.errors import BadInput
-from golden.numerics.combine import UNIT, combine, weights_valid
-from golden.operators.matmul import matmul
+from golden.numerics.combine import UNIT, weights_valid
+from golden.planner.fused import FusedMatrix
 from golden.planner.scales import (
-    MixedScale,
-    mixed_scale,
-    outlier_masks,
-    output_error,
+    Assignment,
+    block_ratios,
+    expected_error_naive,
+    fuse_tiles,
     q15_weights,
     q15_weights_naive,
-    quantise_parts,
-    run_masks,
-    tile_masks,
+    tile_sums,
 )
-from golden.shape import ArrayShape
-
-
-def heavy_tailed(rng: np.random.Generator, depth: int = 256, columns: int = 24) -> np.ndarray:
-    """Student-t weights with four degrees of freedom: a few weights far above the others."""
-    return rng.standard_t(4, (depth, columns)) * rng.uniform(0.01, 0.05, columns)
+from tests.golden.parted import dealt
 
 
 def test_weights_sum_exactly_and_are_the_specification(rng: np.random.Generator):
@@ -61,147 +56,90 @@ def test_bad_scales_are_refused(scales: list[float]):
         q15_weights(scales)
 
 
-def check(mixed: MixedScale, weights: np.ndarray, masks) -> None:
-    """Every value is within half a unit of its effective scale, and scales are what is fused."""
-    assert weights_valid(mixed.weights)
-    for part, factor, mask in zip(mixed.parts, mixed.weights, masks, strict=True):
-        np.testing.assert_allclose(part.scale, np.squeeze(mixed.total_scale * factor / UNIT))
-        step = np.broadcast_to(part.scale, weights.shape)
-        assert (np.abs(weights - part.block * step)[mask] <= step[mask] * 0.5000001).all()
-        assert not part.block[~mask].any()
-        assert part.block.min() >= -127
+def test_sums_of_tiles_are_the_definition(rng: np.random.Generator):
+    magnitude, energy = rng.random((2, 20, 6))
+    bounds = np.array([0, 3, 4, 20])
+    peaks, sums = tile_sums(magnitude, energy, bounds)
+    for tile, (low, high) in enumerate(pairwise(bounds)):
+        np.testing.assert_array_equal(peaks[tile], magnitude[low:high].max(axis=0))
+        np.testing.assert_allclose(sums[tile], energy[low:high].sum(axis=0))
 
 
-@pytest.mark.parametrize("per", ["part", "column"])
-def test_parts_hold_the_weights(per, rng: np.random.Generator):
-    weights = heavy_tailed(rng, 67, 9)
-    weights[:, 4] = 0
+def test_ratios_are_never_worse_than_one_scale_and_near_the_best(rng: np.random.Generator):
+    for _ in range(20):
+        peaks = np.exp(rng.normal(0, 1, (2, int(rng.integers(1, 12)))))
+        energy = rng.gamma(1.0, 1.0, peaks.shape)
+        ratios = block_ratios(peaks, energy)
+        assert ratios.max() == 1.0
+        error = expected_error_naive(peaks, energy, ratios.tolist())
+        assert error <= expected_error_naive(peaks, energy, [1.0, 1.0]) * (1 + 1e-9)
+        grid = np.exp(np.linspace(-5, 5, 201))
+        best = min(expected_error_naive(peaks, energy, [1.0, ratio]) for ratio in grid)
+        assert error <= 1.1 * best
+
+
+def test_tiles_without_weights_take_no_part(rng: np.random.Generator):
+    peaks = np.array([[1.0, 2.0], [0.0, 0.0]])
+    energy = np.array([[3.0, 4.0], [0.0, 0.0]])
+    weights = q15_weights(block_ratios(peaks, energy))
+    assert weights_valid(weights)
+    assert weights.min() >= 1
+    assert (block_ratios(np.zeros((3, 2)), np.zeros((3, 2))) <= 1).all()
+
+
+def fused_of(
+    rng: np.random.Generator, weights: np.ndarray, kept: np.ndarray, assignment: Assignment
+) -> FusedMatrix:
+    rows = len(weights)
+    bounds = np.unique([0, rows // 3, rows - rows // 2, rows])
+    order = rng.permutation(rows)
+    return fuse_tiles(weights, kept, rng.gamma(1.0, 1.0, rows), order, bounds, assignment)
+
+
+@pytest.mark.parametrize(("rows", "outputs"), [(1, 1), (2, 9), (67, 9), (96, 24)])
+def test_values_are_within_half_a_step_and_none_saturates(rows, outputs, rng: np.random.Generator):
+    weights = rng.standard_t(4, (rows, outputs)) * rng.uniform(0.01, 0.05, outputs)
+    weights[:, outputs // 2] = 0
     weights[rng.random(weights.shape) < 0.3] = 0
-    for masks in (
-        (np.ones(weights.shape, bool),),
-        outlier_masks(weights, 0.03, per=per),
-        run_masks(weights, 8, (0.5, 0.75, 1.0)),
-        tile_masks(*weights.shape, 16),
-    ):
-        assert (np.sum(masks, axis=0) == 1).all()
-        mixed = quantise_parts(weights, masks, per=per)
-        check(mixed, weights, masks)
-        assert mixed.weights.shape == ((len(masks), 9) if per == "column" else (len(masks),))
+    kept = (weights != 0) & (rng.random(weights.shape) < 0.9)
+    fused = fused_of(rng, weights, kept, dealt(rng, 3, outputs, 4))
+    wanted = np.where(kept, weights, 0.0)[fused.order]
+    step = fused.row_scale
+    assert (np.abs(wanted - fused.matrix * step) <= 0.500001 * step).all()
+    assert not fused.matrix[~kept[fused.order]].any()
+    assert np.abs(fused.matrix.astype(int)).max(initial=0) <= 127
+    assert weights_valid(fused.weights)
+    # A user stores S as float32 without loss.
+    assert (fused.scale == fused.scale.astype(np.float32)).all()
+    assert fused.scale[outputs // 2] == 1.0
+    real = fused.real(rows)
+    np.testing.assert_allclose(real[fused.order], fused.matrix * step)
+    np.testing.assert_array_equal(fused.unordered(rows)[fused.order], fused.matrix)
+    for segment in fused.assignment:
+        for columns in segment:
+            assert len(np.unique(fused.weights[:, columns], axis=1).T) <= 1
 
 
-@pytest.mark.parametrize("per", ["part", "column"])
-def test_fused_integers_are_the_real_product(per, rng: np.random.Generator):
-    weights = heavy_tailed(rng)
-    mixed = quantise_parts(weights, outlier_masks(weights, 0.02, per=per), per=per)
-    activations = rng.integers(-128, 128, (17, len(weights))).astype(np.int8)
-    partials = np.stack([matmul(activations, part.block) for part in mixed.parts])
-    fused = combine(partials, mixed.weights) * mixed.total_scale
-    exact = activations.astype(np.float64) @ mixed.real
-    # One rounding to a unit of S, nothing else.
-    assert (np.abs(fused - exact) <= 0.5000001 * mixed.total_scale).all()
+@pytest.mark.parametrize("magnitude", [1e-37, 1e-30, 1.0, 1e30, 3e38])
+def test_huge_and_tiny_weights_keep_their_precision(magnitude, rng: np.random.Generator):
+    weights = rng.uniform(-1, 1, (40, 6)) * magnitude
+    fused = fused_of(rng, weights, weights != 0, dealt(rng, 2, 6, 3))
+    assert np.abs(weights - fused.real(40)).max() < 0.02 * magnitude
 
 
-@pytest.mark.parametrize("per", ["part", "column"])
-def test_two_scales_beat_one(per, fixed_rng: np.random.Generator):
-    weights = heavy_tailed(fixed_rng, 256, 64)
-    activations = fixed_rng.normal(0, fixed_rng.gamma(1.0, 1.0, 256), (128, 256))
-    energy = np.square(activations).mean(axis=0)
-    one = quantise_parts(weights, [np.ones(weights.shape, bool)], per=per)
-    best = mixed_scale(weights, energy=energy, per=per, byte_limit=1.15)
-    held_out = fixed_rng.normal(0, np.sqrt(energy), (128, 256))
-    before = output_error(weights, one.real, activations=held_out)
-    after = output_error(weights, best.real, activations=held_out)
-    assert np.sqrt(after / before) <= 0.6
-    assert best.bytes > 0
-    # The split itself adds nothing to the error: the same parts with one scale gain nothing.
-    assert len(best.parts) > 1
+def test_a_scale_beyond_float32_is_refused(rng: np.random.Generator):
+    weights = np.full((40, 6), 4.3e40)
+    with pytest.raises(BadInput, match="weights: magnitude must fit a float32 scale"):
+        fused_of(rng, weights, weights != 0, dealt(rng, 2, 6, 3))
 
 
-def test_search_respects_its_limits_and_never_loses(fixed_rng: np.random.Generator):
-    weights = heavy_tailed(fixed_rng, 128, 16)
-    one = quantise_parts(weights, [np.ones(weights.shape, bool)])
-    alone = output_error(weights, one.real)
-    single = mixed_scale(weights, byte_limit=1.0)
-    assert single.error == pytest.approx(alone)
-    assert len(single.parts) == 1
-    errors = []
-    for limit in (1.0, 1.02, 1.05, 1.2):
-        best = mixed_scale(weights, byte_limit=limit, cycle_limit=2.0)
-        assert best.bytes <= limit * single.bytes
-        errors.append(best.error)
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < errors[0]
-    slow = mixed_scale(weights, byte_limit=9.0, cycle_limit=1.0)
-    assert slow.cycles <= single.cycles
-
-
-def test_search_uses_the_kernels_of_the_array(fixed_rng: np.random.Generator):
-    shape = ArrayShape(
-        lanes=4,
-        engines=2,
-        group=2,
-        k_tile=64,
-        columns=16,
-        activation_tiles=2,
-        index_words=64,
-        value_words=64,
-        queue=8,
-        data_bits=64,
-        kernels=("dense", "bitmap"),
-        mac="packed",
-    )
-    best = mixed_scale(
-        heavy_tailed(fixed_rng, 64, 16), shape=shape, byte_limit=2.0, cycle_limit=2.0
-    )
-    assert {part.kernel for part in best.parts} <= {"dense", "bitmap"}
-    assert len(best.parts) == 2
-
-
-def test_corners():
-    zero = mixed_scale(np.zeros((3, 2)), per="column")
-    assert not zero.real.any()
-    assert zero.weights.tolist() == [[UNIT, UNIT]]
-    assert zero.total_scale.tolist() == [1.0, 1.0]
-    tiny = mixed_scale(np.array([[-3.0]]))
-    assert tiny.parts[0].block.tolist() == [[-127]]
-    assert tiny.real.tolist() == [[pytest.approx(-3.0)]]
-
-
-def test_outliers_are_the_largest(rng: np.random.Generator):
-    weights = rng.permutation(np.arange(1, 101)).reshape(50, 2) * 1.0
-    core, outliers = outlier_masks(weights, 0.05)
-    assert sorted(weights[outliers].tolist()) == [96, 97, 98, 99, 100]
-    assert (core ^ outliers).all()
-    _, each = outlier_masks(weights, 0.05, per="column")
-    assert each.sum(axis=0).tolist() == [3, 3]
-    for column in range(2):
-        largest = np.sort(weights[:, column])[-3:]
-        assert sorted(weights[each[:, column], column]) == largest.tolist()
-
-
-def test_output_error_is_the_sum_of_squares(rng: np.random.Generator):
-    weights, other = rng.normal(size=(2, 4, 3))
-    energy = rng.random(4)
-    naive = sum(energy[k] * (weights[k, n] - other[k, n]) ** 2 for k in range(4) for n in range(3))
-    assert output_error(weights, other, energy=energy) == pytest.approx(naive)
-    rows = np.diag(np.sqrt(energy))
-    assert output_error(weights, other, activations=rows) == pytest.approx(naive)
-
-
-@pytest.mark.parametrize(
-    ("masks", "options", "message"),
-    [
-        ([np.ones((2, 2), bool)] * 2, {}, "must be disjoint"),
-        ([np.zeros((2, 2), bool)], {}, "cover every non-zero"),
-        ([], {}, "got 0 masks"),
-        ([np.ones((2, 2), bool)], {"per": "row"}, "per: must be 'part' or 'column', got 'row'"),
-    ],
-)
-def test_bad_masks(masks: list[np.ndarray], options: dict, message: str):
-    with pytest.raises(BadInput, match=message):
-        quantise_parts(np.ones((2, 2)), masks, **options)
-
-
-def test_bad_energy():
-    with pytest.raises(BadInput, match="one value per row"):
-        output_error(np.ones((2, 2)), np.ones((2, 2)), energy=[1.0])
+def test_one_loud_weight_coarsens_its_tile_alone():
+    weights = np.full((8, 2), 0.01)
+    weights[0] = 1.27
+    assignment = ((np.array([0]), np.array([1])),)
+    every = weights != 0
+    fused = fuse_tiles(weights, every, np.ones(8), np.arange(8), np.array([0, 1, 8]), assignment)
+    assert (np.abs(weights - fused.real(8)) < 1e-4).all()
+    one = fuse_tiles(weights, every, np.ones(8), np.arange(8), np.array([0, 8]), assignment)
+    np.testing.assert_allclose(one.scale, 0.01, rtol=1e-6)
+    assert one.weights.tolist() == [[UNIT, UNIT]]

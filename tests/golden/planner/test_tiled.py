@@ -1,135 +1,79 @@
-"""Scales per k tile: real values, honest bytes, and less error than one scale."""
+"""Rows dealt to k tiles: each row once, runs kept, and less expected error than in their order."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from golden.errors import BadInput
-from golden.numerics.combine import UNIT, combine, weights_valid
-from golden.operators.matmul import matmul
-from golden.planner.scales import output_error
-from golden.planner.tiled import one_scale, row_orders, tile_rows, tiled, tiled_scale
+from golden.planner.tiled import equal_tiles, row_tiles
 
 
-def loud_rows(rng: np.random.Generator, depth: int = 384, columns: int = 32) -> np.ndarray:
-    """Normal weights whose rows differ in loudness, as input features do."""
-    rows = np.exp(rng.normal(0, 0.5, (depth, 1)))
-    return rng.normal(0, 1, (depth, columns)) * rows * rng.uniform(0.01, 0.05, columns)
+def expected(weights: np.ndarray, energy: np.ndarray, order: np.ndarray, bounds) -> float:
+    """The sum of the module's docstring, one tile and column at a time."""
+    total = 0.0
+    for low, high in pairwise(bounds):
+        rows = order[low:high]
+        for n in range(weights.shape[1]):
+            values = weights[rows, n]
+            total += float(np.abs(values).max()) ** 2 * float(energy[rows][values != 0].sum())
+    return total
 
 
-def naive(weights, found) -> np.ndarray:
-    """Each value rounded to its part's scale, one scalar at a time."""
-    out = np.zeros(weights.shape)
-    for part, rows in enumerate(found.tiles):
-        for k in rows:
-            for n in range(weights.shape[1]):
-                scale = found.total_scale[n] * found.weights[part, n] / UNIT
-                out[k, n] = min(max(round(weights[k, n] / scale), -127), 127) * scale
-    return out
+@pytest.mark.parametrize(
+    ("rows", "tiles", "unit", "bounds"),
+    [
+        (384, 2, 64, [0, 192, 384]),
+        (400, 3, 64, [0, 128, 256, 400]),
+        (65, 9, 64, [0, 64, 65]),
+        (5, 2, 2, [0, 2, 5]),
+        (1, 4, 1, [0, 1]),
+    ],
+)
+def test_equal_tiles_are_whole_units(rows, tiles, unit, bounds):
+    assert equal_tiles(rows, tiles, unit).tolist() == bounds
 
 
-@pytest.mark.parametrize("per", ["shared", "column"])
-@pytest.mark.parametrize("depth", [384, 67, 1])
-def test_parts_stand_for_the_weights(per, depth, rng):
-    weights = loud_rows(rng, depth, 9)
-    weights[:, 4] = 0
-    weights[rng.random(weights.shape) < 0.3] = 0
-    for order in row_orders(weights):
-        assert np.array_equal(np.sort(order), np.arange(depth))
-        found = tiled(weights, tile_rows(order, 3, 32), per=per)
-        assert weights_valid(found.weights)
-        np.testing.assert_allclose(found.real, naive(weights, found))
-        # Nothing saturates: every value is within half a unit of its part's scale.
-        for rows, weight in zip(found.tiles, found.weights, strict=True):
-            step = found.total_scale * weight / UNIT
-            assert (np.abs(weights - found.real)[rows] <= 0.5000001 * step).all()
-        assert (found.weights == found.weights[:, :1]).all() or per == "column"
+@pytest.mark.parametrize("run", [1, 4, 8])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 3), (70, 5), (192, 40)])
+def test_every_row_once_in_whole_runs(rows, columns, run, rng: np.random.Generator):
+    weights = rng.normal(size=(rows, columns)) * (rng.random((rows, columns)) < 0.7)
+    energy = rng.gamma(1.0, 1.0, rows)
+    for tiles in (1, 2, 3):
+        bounds = equal_tiles(rows, tiles, 16)
+        order = row_tiles(weights, energy, bounds, run=run, seed=int(rng.integers(1 << 32)))
+        assert np.array_equal(np.sort(order), np.arange(rows))
+        for low, high in pairwise(bounds):
+            assert (np.diff(order[low:high]) > 0).all()
+            whole = order[low : low + (high - low) // run * run].reshape(-1, run)
+            assert (whole % run == np.arange(run)).all() or run == 1
+        again = row_tiles(weights, energy, bounds, run=run, seed=5)
+        assert np.array_equal(again, row_tiles(weights, energy, bounds, run=run, seed=5))
 
 
-@pytest.mark.parametrize("per", ["shared", "column"])
-def test_fused_integers_are_the_real_product(per, rng):
-    weights = loud_rows(rng)
-    found = tiled(weights, tile_rows(np.arange(384), 4), per=per)
-    activations = rng.integers(-128, 128, (17, 384)).astype(np.int8)
-    partials = []
-    for rows in found.tiles:
-        part = np.zeros_like(found.block)
-        part[rows] = found.block[rows]
-        partials.append(matmul(activations, part))
-    fused = combine(np.stack(partials), found.weights) * found.total_scale
-    exact = activations.astype(np.float64) @ found.real
-    # One rounding to a unit of S, nothing else.
-    assert (np.abs(fused - exact) <= 0.5000001 * found.total_scale).all()
+def test_the_expected_error_falls(rng: np.random.Generator):
+    for _ in range(5):
+        loud = np.exp(rng.normal(0, 0.7, (128, 1)))
+        weights = rng.normal(size=(128, 30)) * loud
+        energy = rng.gamma(1.0, 1.0, 128)
+        bounds = equal_tiles(128, 3, 32)
+        found = row_tiles(weights, energy, bounds)
+        before = expected(weights, energy, np.arange(128), bounds)
+        assert expected(weights, energy, found, bounds) < before
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.5])
-@pytest.mark.parametrize("per", ["shared", "column"])
-def test_less_error_in_no_more_bytes(per, sparsity, fixed_rng):
-    weights = loud_rows(fixed_rng)
-    weights[fixed_rng.random(weights.shape) < sparsity] = 0
-    energy = fixed_rng.gamma(1.0, 1.0, 384)
-    one = one_scale(weights)
-    found = tiled_scale(weights, energy=energy, per=per)
-    assert found.bytes <= one.bytes
-    assert found.cycles <= 1.5 * one.cycles
-    held_out = fixed_rng.normal(0, np.sqrt(energy), (128, 384))
-    before = output_error(weights, one.real, activations=held_out)
-    after = output_error(weights, found.real, activations=held_out)
-    # A finer scale keeps small weights that one scale rounds to zero. In a bitmap they take bytes,
-    # so that a sparse block may have to stay as it is.
-    assert np.sqrt(after / before) <= (1.02 if sparsity else 0.75)
-    assert found.error <= output_error(weights, one.real, energy=energy) * (1 + 1e-12)
-    assert found.error == pytest.approx(output_error(weights, found.real, energy=energy))
+def test_a_loud_row_shares_a_tile_with_what_matters_least():
+    # One row far above the others, half of which meet no activation worth the name.
+    weights = np.ones((64, 4))
+    weights[3] = 100
+    energy = np.where(np.arange(64) % 2, 1e-6, 1.0)
+    order = row_tiles(weights, energy, np.array([0, 32, 64]))
+    with_loud = order[:32] if 3 in order[:32] else order[32:]
+    assert set(with_loud.tolist()) == {3, *np.flatnonzero(energy < 1e-3).tolist()}
 
 
-def test_bytes_count_headers_and_scales(rng):
-    weights = loud_rows(rng, 128, 20)
-    weights[weights == 0] = 1e-3
-    # Dense, since no index is cheaper: a header and the values, and a float32 for each column.
-    assert one_scale(weights).bytes == 8 + 128 * 20 + 4 * 20
-    tiles = tile_rows(np.arange(128), 2)
-    assert tiled(weights, tiles, per="shared").bytes == 2 * 8 + 128 * 20 + 2 * 20
-    # 6 bits for each of 40 scales, and the largest as a float32.
-    assert tiled(weights, tiles, per="column").bytes == 2 * 8 + 128 * 20 + 30 + 4
-
-
-def test_the_search_keeps_its_limits_and_never_loses(fixed_rng):
-    weights = loud_rows(fixed_rng, 256, 16)
-    one = one_scale(weights)
-    alone = output_error(weights, one.real)
-    errors = []
-    for limit in (0.5, 1.0, 1.02, 1.1):
-        found = tiled_scale(weights, per="column", byte_limit=limit)
-        assert found.bytes <= max(limit, 1.0) * one.bytes
-        errors.append(found.error)
-    assert errors[0] == pytest.approx(alone)
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < errors[1] < alone
-    slow = tiled_scale(weights, byte_limit=9.0, cycle_limit=0.5)
-    assert slow.error == pytest.approx(alone)
-
-
-def test_a_wide_span_of_scales_is_clamped_not_saturated(rng):
-    weights = loud_rows(rng, 128, 4) * np.array([1.0, 1e-3, 1e-6, 0.0])
-    found = tiled(weights, tile_rows(np.arange(128), 2), per="column")
-    steps = found.total_scale * found.weights / UNIT
-    assert (np.abs(weights - found.real).max(axis=0) <= 0.5000001 * steps.max(axis=0)).all()
-    # 6 bits of 16 to an octave reach a bit less than 4 octaves, and Q15 rounds once more.
-    assert steps.min() >= 0.99 * steps.max() * 2 ** (-63 / 16)
-
-
-def test_corners():
-    zero = tiled_scale(np.zeros((3, 2)))
-    assert not zero.real.any()
-    tiny = tiled_scale(np.array([[-3.0]]), per="shared")
-    assert tiny.real.tolist() == [[pytest.approx(-3.0, rel=1e-2)]]
-    assert [len(rows) for rows in tile_rows(np.arange(150), 9)] == [64, 64, 22]
-
-
-def test_bad_parts_are_refused():
-    weights = np.ones((4, 2))
-    with pytest.raises(BadInput, match="must hold each of 4 rows once, got parts of"):
-        tiled(weights, (np.arange(3),))
-    with pytest.raises(BadInput, match="per: must be 'shared' or 'column', got 'row'"):
-        tiled(weights, (np.arange(4),), per="row")
-    with pytest.raises(BadInput, match="weights: must be finite"):
-        one_scale(np.array([[np.nan]]))
+def test_zeros_and_extremes_have_an_order():
+    bounds = np.array([0, 8, 16])
+    for weights in (np.zeros((16, 3)), np.full((16, 3), 1e38), np.full((16, 3), 1e-300)):
+        for energy in (np.zeros(16), np.full(16, 1e300)):
+            order = row_tiles(weights, energy, bounds)
+            assert np.array_equal(np.sort(order), np.arange(16))

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from golden.numerics.combine import UNIT
 from golden.operators.matmul import matmul_naive
-from golden.planner.fused import FusedMatrix
 from golden.planner.product import plan_matmul
 from golden.program.plan import Plan
 from golden.program.results import expected_results
+from tests.golden.parted import random_parts
 from tests.golden.plans import ALL
 
 
@@ -51,10 +50,5 @@ def test_each_place_says_whose_it_is(rng):
 def test_weighted_parts_are_rounded_once(rng):
     shape = replace(ALL, fusion=True)
     a = rng.integers(-128, 128, (6, 90)).astype(np.int8)
-    w = rng.integers(-128, 128, (90, 10)).astype(np.int8)
-    owner = rng.random(w.shape) < 0.4
-    parts = tuple(np.where(mine, w, 0).astype(np.int8) for mine in (owner, ~owner))
-    weight = int(rng.integers(1, UNIT))
-    fused = FusedMatrix(parts, (weight, UNIT - weight), ("auto", "auto"))
-    plan = plan_matmul(shape, a, fused.matrix, fused=fused)
+    fused, plan = random_parts(rng, shape, 90, 10, len(a))
     assert np.array_equal(collected(plan, a), fused.product(a))

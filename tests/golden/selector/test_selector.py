@@ -6,10 +6,10 @@ import pytest
 from golden.errors import BadInput
 from golden.formats import KERNELS, STORED, kernel_numbers
 from golden.selector.candidates import ERROR_MAX, Blocks, Candidate, describe_blocks, relative_error
-from golden.selector.oracle import best_choices, exact_costs
 from golden.selector.selector import INFEASIBLE, Registers, Selector, block_costs, table_cycles
 from golden.selector.table import BINS, DENSITIES, PerformanceTable, Point, density_bin
 from golden.shape import ArrayShape
+from tests.golden.selector.oracle import best_choices, exact_costs
 
 SHAPES = ((16, 8), (64, 5))
 CANDIDATES = (

@@ -21,8 +21,7 @@ from golden.errors import CheckFailed
 from rtl_gen.distinct import place
 from rtl_gen.emit import verilog
 from rtl_gen.mac import MACS, PRIMITIVES
-
-from .build import build_model
+from sim.verilator.build import build_model
 
 __all__ = ["LAST", "LOAD", "VALID", "WIDTHS", "MacCheck"]
 

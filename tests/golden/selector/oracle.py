@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..formats import KERNELS
-from ..shape import ArrayShape
-from .candidates import ERROR_MAX, Candidate
-from .selector import R_BITS, Choice, block_costs
+from golden.formats import KERNELS
+from golden.selector.candidates import ERROR_MAX, Candidate
+from golden.selector.selector import R_BITS, Choice, block_costs
+from golden.shape import ArrayShape
 
 __all__ = ["best_choices", "exact_costs"]
 
