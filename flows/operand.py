@@ -12,7 +12,6 @@ from importlib.metadata import version
 
 import numpy as np
 
-from flows.build import open_device
 from flows.compress.layer import layer_of, sample_of
 from golden.cycles.operand import count_operand
 from golden.errors import BadInput
@@ -26,7 +25,6 @@ from golden.selector.table import PerformanceTable
 from golden.selector.unit import UnitParameters
 from golden.shape import ArrayShape
 from rtl_gen.config import Derived
-from sim.verilator.selector_host import SelectorHost
 
 __all__ = ["OperandProduct", "operand_registers", "operand_table", "run_operand"]
 
@@ -241,6 +239,10 @@ def run_operand(
     cycles = events = None
     running_error = selector.running_error
     if engine == "rtl":
+        # What describes hardware loads where hardware is wanted.
+        from flows.build import open_device
+        from sim.verilator.selector_host import SelectorHost
+
         with open_device(derived, report) as device:
             host = SelectorHost(device)
             host.load(table)

@@ -9,12 +9,10 @@ from golden.errors import BadInput
 from golden.formats import KERNELS
 from golden.selector.unit import UnitParameters
 from golden.shape import ArrayShape
-from rtl_gen.design import Design
-from rtl_gen.mac import PRIMITIVES
+from rtl_gen.design import Design, Top
 from rtl_gen.schema import ArrayConfig
-from rtl_gen.top import ArrayTop, Register
 from rtl_gen.top.describe import describe_selector
-from rtl_gen.top.registers import registers_of
+from rtl_gen.top.registers import Register, registers_of
 
 __all__ = ["Derived", "Estimate", "derive_shape", "estimate", "fits"]
 
@@ -56,7 +54,10 @@ class Derived(Design):
                     f"got {value}"
                 )
 
-    def component(self) -> ArrayTop:
+    def component(self) -> Top:
+        # What describes hardware loads where hardware is wanted, see `rtl_gen.top`.
+        from rtl_gen.top.array_top import ArrayTop
+
         return ArrayTop(self.shape, self.hash_word, self.selector)
 
     @property
@@ -86,6 +87,8 @@ class Derived(Design):
 
     @property
     def primitive(self) -> str | None:
+        from rtl_gen.mac import PRIMITIVES
+
         return PRIMITIVES.get(self.shape.mac)
 
     @property

@@ -7,10 +7,10 @@ from constraints.devices import Family
 from golden.errors import BadInput
 from golden.operators.detection import DetectorShape
 from golden.operators.detection_job import EVENT_FIELDS
-from rtl_gen.design import Design
-from rtl_gen.detect.array import array_module
+from rtl_gen.design import Design, Top
 from rtl_gen.schema_detect import DetectConfig
-from rtl_gen.top import DETECT_REGISTERS, DetectTop, Register
+from rtl_gen.top.detect_registers import DETECT_REGISTERS
+from rtl_gen.top.registers import Register
 
 __all__ = ["DerivedDetector", "register_bits"]
 
@@ -63,7 +63,10 @@ class DerivedDetector(Design):
             f"where about {needed} are needed (estimate; {advice}), got {self.shape.units}"
         )
 
-    def component(self) -> DetectTop:
+    def component(self) -> Top:
+        # What describes hardware loads where hardware is wanted, see `rtl_gen.top`.
+        from rtl_gen.top.detect_top import DetectTop
+
         return DetectTop(self.shape, self.hash_word)
 
     @property
@@ -71,6 +74,8 @@ class DerivedDetector(Design):
         return DETECT_REGISTERS
 
     def manifest(self) -> dict:
+        from rtl_gen.detect.array import array_module
+
         shape = self.shape
         return {
             "array": array_module(**asdict(shape)),

@@ -22,12 +22,14 @@ def register(app: typer.Typer) -> None:
     def bench(
         name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES)}.")],
         count: Annotated[
-            int | None, typer.Option(help="Mutants to try (mutants alone).", show_default="100")
+            int | None, typer.Option(help="Mutants to try, for `mutants` alone; 100 by default.")
         ] = None,
         block: Annotated[
-            str | None, typer.Option(help="Module to change (mutants alone).", show_default="any")
+            str | None, typer.Option(help="Module to change, for `mutants` alone; any by default.")
         ] = None,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
     ) -> None:
         """Run a benchmark, print its table, and fail when a bar is missed."""
         if name not in BENCHES:

@@ -26,7 +26,10 @@ def register(app: typer.Typer) -> None:
     def detect(
         config: Annotated[str, typer.Argument(help="Configuration file or preset name.")],
         operand: Annotated[
-            Path, typer.Option("--input", help="int8 .npy file, shape (C,) or (R, C).")
+            Path,
+            typer.Option(
+                "--input", help="Values to search: .npy file of int8, shape (C,) or (R, C)."
+            ),
         ],
         engine: Annotated[_Engine, typer.Option(help="Golden model, cycle model or RTL.")],
         threshold: Annotated[
@@ -37,10 +40,12 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 help=".npz file to write: row and column (int64) and value (int8) of every event, "
-                "by row, then by column, and shape (R, C)."
+                "by row, then by column, and shape (R, C); none by default."
             ),
         ] = None,
-        report: Annotated[Path | None, typer.Option(help="JSON report to write.")] = None,
+        report: Annotated[
+            Path | None, typer.Option(help="JSON report to write; none by default.")
+        ] = None,
     ) -> None:
         """Find the elements of an int8 matrix whose magnitude exceeds a threshold."""
         derived = derive(load(config, DetectConfig))

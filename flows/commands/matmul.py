@@ -167,7 +167,7 @@ def register(app: typer.Typer) -> None:
         operand: Annotated[
             _OperandKind,
             typer.Option(
-                help="stored: the weights are encoded beforehand. run-time: they go raw to the "
+                help="Stored: the weights are encoded beforehand. Run-time: they go raw to the "
                 "array, whose selector (schedule.selector) chooses how each block is run, and "
                 "with an error budget which small values it drops."
             ),

@@ -113,7 +113,11 @@ def register(app: typer.Typer) -> None:
         ] = None,
         bench: Annotated[
             list[_Bench] | None,
-            typer.Option(help="Run this bench only; may be repeated; all by default."),
+            typer.Option(
+                metavar="NAME",
+                help=f"Run this bench only; may be repeated; all by default. Of an array: "
+                f"{', '.join(BENCHES_OF['array'])}.",
+            ),
         ] = None,
         report: Annotated[
             Path | None, typer.Option(help="JSON report to write; none by default.")

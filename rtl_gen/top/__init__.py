@@ -1,15 +1,5 @@
-"""Tops: what a user instantiates."""
+"""Tops: what a user instantiates, and their registers.
 
-from .array_top import ArrayTop
-from .detect_registers import DETECT_REGISTERS
-from .detect_top import DetectTop
-from .registers import REGISTERS, SELECTOR_REGISTERS, Register
-
-__all__ = [
-    "DETECT_REGISTERS",
-    "REGISTERS",
-    "SELECTOR_REGISTERS",
-    "ArrayTop",
-    "DetectTop",
-    "Register",
-]
+Nothing is imported here: registers are read where no hardware is described, and describing hardware
+takes longer to load than a command takes to refuse a file.
+"""

@@ -12,6 +12,7 @@ from constraints.devices import devices
 from constraints.families import FAMILIES
 from constraints.presets import preset_names, preset_text
 from golden.errors import BadInput
+from golden.formats import KERNELS
 from golden.numerics.quantise import ROUNDINGS
 from golden.operators.detection import DetectorShape
 from golden.shape import ArrayShape
@@ -214,7 +215,7 @@ def test_the_presets_are_the_documented_ones():
     assert shapes["kernels"] == ArrayShape(
         lanes=4, engines=2, group=2, k_tile=128, columns=6, activation_tiles=2, index_words=32,
         value_words=32, queue=4, data_bits=64,
-        kernels=("dense", "bitmap", "runlength", "nm", "block"), mac="packed",
+        kernels=tuple(KERNELS), mac="packed",
         gap_bits=5, nm_n=1, nm_m=4, block_rows=4,
     )  # fmt: skip
     assert shapes["mid"] == replace(shapes["edge"], engines=16, mac="dsp48e2")

@@ -6,8 +6,9 @@ import pytest
 
 from golden.operators.detection import DetectorShape
 from rtl_gen.emit import verilog
-from rtl_gen.top import DETECT_REGISTERS, DetectTop
 from rtl_gen.top.describe import c_header, register_markdown
+from rtl_gen.top.detect_registers import DETECT_REGISTERS
+from rtl_gen.top.detect_top import DetectTop
 
 SHAPE = DetectorShape(units=3, width=4, k_bits=6, queue=4)
 

@@ -21,7 +21,7 @@ from golden.shape import ArrayShape
 from rtl_gen.distinct import place
 from rtl_gen.emit import convert, verilog
 from rtl_gen.mac import PRIMITIVES
-from rtl_gen.top import ArrayTop
+from rtl_gen.top.array_top import ArrayTop
 from sim.verilator import verilator_environment
 
 BASE = ArrayShape(
@@ -70,7 +70,7 @@ EMIT = """
 import sys
 from tests.rtl_gen.test_emit import BASE
 from rtl_gen.emit import verilog
-from rtl_gen.top import ArrayTop
+from rtl_gen.top.array_top import ArrayTop
 sys.stdout.write(verilog(ArrayTop(BASE, 1)))
 """
 

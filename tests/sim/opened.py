@@ -12,7 +12,7 @@ from flows.build import cache_folder
 from golden.shape import ArrayShape
 from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES
-from rtl_gen.top import ArrayTop
+from rtl_gen.top.array_top import ArrayTop
 from sim.verilator import ArrayDevice, build_library
 
 __all__ = ["device_of", "opened_device"]

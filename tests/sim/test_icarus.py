@@ -15,7 +15,7 @@ from golden.program.plan import Plan
 from golden.shape import ArrayShape
 from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES
-from rtl_gen.top import ArrayTop
+from rtl_gen.top.array_top import ArrayTop
 from sim.benches.power_up import powered_up
 from sim.benches.stimulus import fitted
 from tests.sim.icarus import GENERATIONS, IcarusArray, needs_icarus

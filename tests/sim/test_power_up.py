@@ -6,7 +6,7 @@ import pytest
 
 from rtl_gen.config import derive, load
 from rtl_gen.emit import verilog
-from rtl_gen.top import ArrayTop
+from rtl_gen.top.array_top import ArrayTop
 from sim.benches.power_up import powered_up
 
 
