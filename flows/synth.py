@@ -28,7 +28,7 @@ class _Shape(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
-    mac: str
+    mac: str | None = None
 
 
 class Manifest(BaseModel):

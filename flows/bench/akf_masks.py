@@ -22,6 +22,7 @@ import numpy as np
 from flows.compress.masks import MASKS
 from golden.errors import BadInput
 from golden.planner.column_prices import column_prices, variants_of
+from golden.planner.tile import Tile
 from golden.shape import ArrayShape
 
 __all__ = ["least_bytes", "least_stored"]
@@ -89,7 +90,7 @@ def least_stored(shape: ArrayShape, weights: np.ndarray, rows: int, price: float
     """
     cycles = stored = 0.0
     for low in range(0, len(weights), rows):
-        spent, held = column_prices(shape, variants_of(shape), weights[low : low + rows])
+        spent, held = column_prices(shape, variants_of(shape), Tile(weights[low : low + rows]))
         best = np.argmin(spent + price * held, axis=0)
         column = np.arange(weights.shape[1])
         cycles += float(spent[best, column].sum())

@@ -29,7 +29,7 @@ from golden.formats import STORED
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 
-__all__ = ["GAP_BITS", "HEADER", "SPARSITIES", "bounds", "run", "stored_bits"]
+__all__ = ["GAP_BITS", "HEADER", "KERNELS", "SPARSITIES", "bounds", "run", "stored_bits"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -39,10 +39,10 @@ _REAL_SPARSITIES = (0.3, 0.5, 0.8)
 _SIZE = 1024
 _SEED = 20
 _BAR = 1.2
-_KERNELS = tuple(kernel for kernel in STORED if kernel != "runlength")
+KERNELS = tuple(kernel for kernel in STORED if kernel != "runlength")
 
 HEADER = (
-    *("weights", *_KERNELS, "runlength (gap bits)"),
+    *("weights", *KERNELS, "runlength (gap bits)"),
     *("entropy bound", "best over it", "best over bytes"),
 )
 _UNIFORM = float(np.log2(254))
@@ -159,7 +159,7 @@ def _row(figure: dict[str, Any]) -> tuple[str, ...]:
     stored, gap = figure["stored_bits"], figure["best_gap_bits"]
     return (
         figure["what"],
-        *(f"{stored[k]:.2f}" if k in stored else "-" for k in _KERNELS),
+        *(f"{stored[k]:.2f}" if k in stored else "-" for k in KERNELS),
         f"{stored[f'runlength/{gap}']:.2f} ({gap})",
         f"{figure['entropy_bound']:.2f}",
         f"{figure['over_entropy_bound']:.3f}",

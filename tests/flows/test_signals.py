@@ -72,7 +72,9 @@ OPERANDS = ["--activations", "a.npy", "--weights", "w.npy"]
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """Files but the locks of builds, which stay: another process may be waiting for one."""
+    found = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock")
+    return sorted(p.relative_to(folder).as_posix() for p in found)
 
 
 def check_ended(process: subprocess.Popen, number: signal.Signals, folder: Path) -> None:

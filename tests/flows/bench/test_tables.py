@@ -17,6 +17,7 @@ from flows.bench import (
     generation,
     harness,
     kernels,
+    mutants,
     polynomial,
     runtime,
     scale,
@@ -55,11 +56,16 @@ def _near() -> Table:
 
 
 def _scales() -> Table:
-    ratios = {
-        f"{per} {limit:g}": 0.987 for per in akf_real.SCOPES for limit in akf_real.BYTE_LIMITS
-    }
-    figure = {"what": LAYER, "sparsity": 0.5, **ratios}
-    return akf_real.SCALE_HEADER, [akf_real._scale_row(figure, "column")]
+    limits = akf_real.PART_LIMITS
+    ratios = {f"{limit:g}": 0.987 for limit in limits}
+    parts = {f"{limit:g} parts": 12 for limit in limits}
+    figure = {"what": LAYER, "sparsity": 0.5, **ratios, **parts}
+    return akf_real.SCALE_HEADER, [akf_real._scale_row(figure, limit) for limit in limits]
+
+
+def _mutants() -> Table:
+    row = ("sf_engine_4_19_64: cnot", "survived", "bit 12 of events_low")
+    return mutants.HEADER, [row, ("all", "", "95 of 100 killed, 3 equivalent")]
 
 
 def _area() -> Table:
@@ -199,6 +205,7 @@ TABLES: dict[str, tuple[Callable[[], Table], ...]] = {
     "generate": (_generate,),
     "harness": (_harness,),
     "kernels": (_kernels,),
+    "mutants": (_mutants,),
     "polynomial": (_polynomial,),
     "runtime": (_runtime,),
     "scale": (_scale,),
