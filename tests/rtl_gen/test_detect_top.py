@@ -1,6 +1,7 @@
 """The emitted detect top: ports, registers, and one module per distinct part."""
 
 import gc
+from typing import Any, cast
 
 import pytest
 
@@ -41,9 +42,10 @@ def test_every_unit_has_its_streams(text: str):
     assert f"s_axis_words_{SHAPE.units}_" not in top
 
 
-def test_registers_are_documented_where_they_are_built(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(DetectTop, "_MustUse__silence", True, raising=False)
+def test_registers_are_documented_where_they_are_built():
     top = DetectTop(SHAPE, 0xABCD)
+    # Asked for its constants alone: Amaranth warns of parts that are never elaborated.
+    cast(Any, top)._MustUse__silence = True
     addresses = [register.address for register in DETECT_REGISTERS]
     assert addresses == sorted(set(addresses))
     assert max(addresses) < 256
