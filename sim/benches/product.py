@@ -45,7 +45,7 @@ _BINS = (
     "replay",
     "short last m tile",
     "several jobs",
-    "column without engine",
+    *(("engine without a column",) if _P > 1 else ()),
     "streams before start",
     "streams after start",
     "idle activations",
@@ -80,7 +80,8 @@ def _cover_product(plan: Plan, activations: np.ndarray, weights: np.ndarray, per
     hit("replay", plan.replay)
     hit("short last m tile", plan.m_tiles > 1 and plan.rows % _V)
     hit("several jobs", len(plan.jobs) > 1)
-    hit("column without engine", any(-1 in c for s in plan.streams for c in s.columns))
+    if _P > 1:
+        hit("engine without a column", any(-1 in c for s in plan.streams for c in s.columns))
 
 
 def _cover_streams(host: Host) -> None:
