@@ -2,7 +2,7 @@
 
 All facts about one family are in its record: which multipliers suit it, what its memories can do,
 the format of its constraints, how Yosys maps to it and how its cells count, and how it is placed
-and routed.  Nothing else in the project names a family.
+and routed.  Nothing else in the product names a family, but benches, which choose one.
 """
 
 import re

@@ -13,6 +13,9 @@ from constraints.devices import devices, parse_devices
 from constraints.families import FAMILIES
 from constraints.family import PlaceAndRoute
 from flows import nextpnr, yosys
+from flows.synth_targets import TARGETS, totals
+from rtl_gen.emit import verilog
+from rtl_gen.memory import TwoWidthMemory
 
 ROUTED = [name for name, part in devices().items() if part.technology.place_and_route]
 
@@ -129,3 +132,19 @@ def test_broken_families_are_refused():
         replace(FAMILIES["ice40"].synthesis, instance_command=None)
     with pytest.raises(ValueError, match=r"must name size, package and speed only, got \['pins'\]"):
         PlaceAndRoute(program="nextpnr-x", part=("--pins", "{pins}"))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_value_bytes_lie_in_block_memory(name: str, tmp_path):
+    """A ring of values, as the family's record says that it may be read, takes no registers."""
+    family, synthesis = FAMILIES[name], TARGETS[name]
+    memory = TwoWidthMemory(
+        read_bits=8, write_bits=64, depth=2048, fetch_bits=8 if family.byte_ports else 64
+    )
+    memory.module_name = "ring"
+    (tmp_path / "ring.v").write_text(verilog(memory))
+    script = ["read_verilog ring.v", f"{synthesis.command} -top ring", yosys.STAT_COMMAND]
+    yosys.run(script, tmp_path, timeout_s=120)
+    counts = totals(synthesis, yosys.stat(tmp_path / yosys.STAT_FILE, "ring"))
+    assert counts["bram"] * synthesis.bram_bits >= 8 * 2048
+    assert counts["ff"] <= 8
