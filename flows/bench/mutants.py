@@ -49,6 +49,8 @@ _PATIENCE = 6
 _ORDER = ("registers", "cycle_count", "formats", "bad_program", "reset", "product")
 _PREPARE = ("read_verilog sparsefuse.v", "hierarchy -check -top sparsefuse", "proc", "opt_clean")
 _FAILED = re.compile(r"cocotb\.regression +sim\.benches\.(\S+) failed")
+# What ends a simulation from outside says nothing about a mutant: SIGKILL and SIGTERM.
+_STOPPED = re.compile(r"return code: -(?:9|15)\b")
 _SHOWN = 90
 
 
@@ -64,7 +66,7 @@ def run(
 
     Raises:
         BadInput: ``count`` or ``block`` is none, or a tool is missing.
-        CheckFailed: a tool failed, or the benches fail without a mutant.
+        CheckFailed: a tool failed or was stopped, or the benches fail without a mutant.
     """
     if count < 1:
         raise BadInput(f"bench mutants: --count: must be at least 1, got {count}")
@@ -224,7 +226,11 @@ def _played(
 
 
 def _play(built: Built, folder: Path, number: int, limit: float | None) -> dict:
-    """Run the benches on one mutant until a test fails or ``limit`` seconds have passed."""
+    """Run the benches on one mutant until a test fails or ``limit`` seconds have passed.
+
+    Raises:
+        CheckFailed: the simulation was stopped from outside.
+    """
     place = folder / f"run{number}"
     place.mkdir()
     started = time.monotonic()
@@ -238,12 +244,18 @@ def _play(built: Built, folder: Path, number: int, limit: float | None) -> dict:
     status, outcomes = play_benches(
         built, place, _ORDER, plusargs=[f"+mutant={number}"], watch=ends
     )
-    failed = _FAILED.search((place / LOG).read_text("utf-8", errors="replace"))
+    log = (place / LOG).read_text("utf-8", errors="replace")
+    failed = _FAILED.search(log)
     bad = [f"{outcome.bench}.{outcome.test}" for outcome in outcomes if not outcome.passed]
     if failed or bad:
         by = failed[1] if failed else bad[0]
     elif late:
         by = f"no end within {limit:.0f} s"
+    elif status in (-9, -15) or _STOPPED.search(log):
+        raise CheckFailed(
+            f"bench mutants: the simulation of mutant {number} was stopped from "
+            "outside; what is known is kept, run the bench again"
+        )
     elif status or not outcomes:
         by = f"simulator, status {status}: {tail(place / LOG).splitlines()[-1:]}"
     else:
