@@ -21,4 +21,10 @@ def test_a_small_instance():
             assert figure["gain"] >= 1
         assert 0 < figure["energy_share"] < 1
     assert all(len(row) == len(report["header"]) for row in report["rows"])
-    assert "MISSED" not in report["title"]
+    assert [bar["bar"] for bar in report["bars"]] == [6.6, 1.25, 0.98, 0.5]
+    speed_up, _, _, energy = report["bars"]
+    gains = [figure["speed_up"] for figure in report["figures"]]
+    assert speed_up["value"] == pytest.approx(sum(gains) / len(gains))
+    assert speed_up["met"] == (speed_up["value"] >= 6.6)
+    assert energy["at_most"]
+    assert energy["met"] == (energy["value"] <= 0.5)
