@@ -26,7 +26,6 @@ __all__ = [
     "Kernel",
     "Parameter",
     "Steps",
-    "kernel_numbers",
     "preferred",
 ]
 
@@ -50,8 +49,3 @@ PARAMETERS: tuple[Parameter, ...] = tuple(
 def preferred(names: tuple[str, ...] = STORED) -> list[str]:
     """Kernels in the order in which those of equal cycles and equal bytes are preferred."""
     return sorted(names, key=lambda name: KERNELS[name].preference)
-
-
-def kernel_numbers() -> dict[int, str]:
-    """Kernel of each number in the performance table's address."""
-    return {kernel.number: name for name, kernel in KERNELS.items()}

@@ -24,7 +24,6 @@ __all__ = [
     "Chooser",
     "PartChoice",
     "built_kernels",
-    "choose_kernel",
     "column_costs",
     "kept_rows",
     "refuse",
@@ -167,16 +166,6 @@ class ByCycles:
             ]
             for block, (place, columns) in enumerate(zip(chosen, blocks, strict=True))
         ]
-
-
-def choose_kernel(kernels: Sequence[Kernel], block: np.ndarray) -> tuple[Kernel, int]:
-    """The kernel that `ByCycles` takes for an int8 block, and its decoder cycles.
-
-    Raises:
-        BadInput: no candidate holds the block.
-    """
-    ((choice,),) = ByCycles(kernels).choose(0, Tile(block), [np.arange(block.shape[1])], None)
-    return next(kernel for kernel in kernels if kernel.name == choice.kernel), choice.cycles
 
 
 def refuse(kernel: Kernel) -> NoReturn:

@@ -1,19 +1,20 @@
 """Matrices, arrays and decoders that the tests of the plan share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from golden.formats import KERNELS, STORED
+from golden.formats import KERNELS, STORED, Kernel
 from golden.formats.block_header import BlockHeader
-from golden.planner.choose import PartChoice
+from golden.planner.choose import ByCycles, PartChoice
 from golden.planner.product import plan_matmul
 from golden.planner.tile import WHOLE, Tile
 from golden.program.plan import Plan
 from golden.shape import ArrayShape
 
 BY_CODE = {kernel.code: kernel for kernel in KERNELS.values()}
+BY_NUMBER = {kernel.number: name for name, kernel in KERNELS.items()}
 
 BASE = ArrayShape(
     lanes=4, engines=4, group=2, k_tile=64, columns=8, activation_tiles=2, index_words=64,
@@ -52,6 +53,16 @@ class BlockByBlock:
         return PartChoice(
             name, Tile(block), columns, WHOLE, None, cycles, 1 + len(words), len(stored)
         )
+
+
+def choose_kernel(kernels: Sequence[Kernel], block: np.ndarray) -> tuple[Kernel, int]:
+    """The kernel that `ByCycles` takes for an int8 block, and its decoder cycles.
+
+    Raises:
+        BadInput: no candidate holds the block.
+    """
+    ((choice,),) = ByCycles(kernels).choose(0, Tile(block), [np.arange(block.shape[1])], None)
+    return next(kernel for kernel in kernels if kernel.name == choice.kernel), choice.cycles
 
 
 def operands(

@@ -3,7 +3,6 @@
 import gc
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +22,7 @@ from rtl_gen.emit import convert, verilog
 from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top.array_top import ArrayTop
 from sim.verilator import verilator_environment
+from tests.sim.icarus import needs_icarus
 
 BASE = ArrayShape(
     lanes=8, engines=4, group=4, k_tile=64, columns=8, activation_tiles=2, index_words=64,
@@ -195,12 +195,9 @@ def test_pyslang_reads_it(written: list[Path]):
     assert tops == ["sparsefuse"]
 
 
+@needs_icarus
 def test_icarus_reads_it_as_verilog_2001(written: list[Path]):
-    iverilog = shutil.which("iverilog")
-    if iverilog is None:
-        # A Debian package, which pip cannot bring; CI without root has none.
-        pytest.skip("Icarus Verilog is not installed (Debian: apt install iverilog)")
-    command = [iverilog, "-g2001", "-Wall", "-Wno-timescale", "-t", "null", "-s", "sparsefuse"]
+    command = ["iverilog", "-g2001", "-Wall", "-Wno-timescale", "-t", "null", "-s", "sparsefuse"]
     done = subprocess.run([*command, *map(str, written)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -21,6 +21,7 @@ __all__ = ["GENERATIONS", "IcarusArray", "needs_icarus"]
 GENERATIONS = ("2001", "2005", "2005-sv", "2012")
 """Versions of the language, as ``iverilog -g`` names them; from the third on, SystemVerilog."""
 
+# A Debian package, which pip cannot bring; where there is none, Verilator runs the same benches.
 needs_icarus = pytest.mark.skipif(
     not (shutil.which("iverilog") and shutil.which("vvp")),
     reason="Icarus Verilog is not installed (Debian: apt install iverilog)",

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +22,7 @@ from rtl_gen.config import derive, load
 from sim.benches import BENCHES, Outcome, run_benches
 from sim.benches.model import ArrayModel
 from sim.benches.stimulus import fitted
+from tests.sim.icarus import needs_icarus
 
 # What each mutant changes in the Verilog, wherever it occurs.
 MUTANTS = {
@@ -79,10 +79,7 @@ def test_all_benches_pass_on_verilator(tmp_path, monkeypatch, cache, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (shutil.which("iverilog") and shutil.which("vvp")),
-    reason="Icarus Verilog is not installed (Debian: apt install iverilog)",
-)
+@needs_icarus
 def test_all_benches_pass_on_icarus(tmp_path, monkeypatch, cache, seed):
     assert _run_command(tmp_path, monkeypatch, "icarus", seed)["passed"]
 
@@ -151,7 +148,8 @@ def test_random_configurations_pass_their_benches(tmp_path, monkeypatch, cache, 
     else:
         pytest.fail("no configuration of 1000 was accepted")
     print(path.read_text())
-    _run_command(tmp_path, monkeypatch, "verilator", seed, str(path))
+    report = _run_command(tmp_path, monkeypatch, "verilator", seed, str(path))
+    assert report["config"] == load(str(path)).model_dump(mode="json")
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from flows.generate import MANIFEST, generate, simulation_sources
 from golden.operators.detection import WIDTHS
 from rtl_gen.config import DetectConfig, derive, parse
 from sim.benches import BENCHES_OF, run_benches
+from tests.sim.icarus import needs_icarus
 
 BENCHES = BENCHES_OF["detect"]
 ICARUS = bool(shutil.which("iverilog") and shutil.which("vvp"))
@@ -57,7 +58,7 @@ def test_all_benches_pass_on_verilator(tmp_path, monkeypatch, seed):
     assert figures["config"] == {**SMALL, "target": {"device": "generic", "clock_mhz": 100.0}}
 
 
-@pytest.mark.skipif(not ICARUS, reason="Icarus Verilog is not installed")
+@needs_icarus
 def test_all_benches_pass_on_any_configuration_on_icarus(tmp_path, monkeypatch, rng, seed):
     width = int(rng.choice(WIDTHS))
     rows = max(width, 1 << int(rng.integers(1, 10)))
@@ -69,7 +70,8 @@ def test_all_benches_pass_on_any_configuration_on_icarus(tmp_path, monkeypatch, 
     interface = {"top": "detect", "data_bits": 8 * width}
     intent = {**SMALL, "interface": interface, "detect": detect}
     print(intent)
-    _simulate(tmp_path, monkeypatch, intent, "icarus", seed)
+    figures = _simulate(tmp_path, monkeypatch, intent, "icarus", seed)
+    assert figures["config"]["detect"] == detect
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

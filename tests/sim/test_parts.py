@@ -11,13 +11,12 @@ from golden.cycles.count import count_cycles
 from golden.formats import KERNELS, STORED
 from golden.operators.matmul import matmul
 from golden.planner.block_selector import BlockSelector
-from golden.planner.choose import choose_kernel
 from golden.planner.model_table import computed_table
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 from sim.verilator import ArrayDevice
 from tests.bins import draws
-from tests.golden.plans import BlockByBlock
+from tests.golden.plans import BlockByBlock, choose_kernel
 from tests.sim.opened import device_of
 
 pytestmark = pytest.mark.slow  # builds simulators
@@ -96,6 +95,7 @@ def test_random_parts(device: ArrayDevice, rng: np.random.Generator):
         seen.update(parts)
         seen.update({"k tiles": plan.k_tiles > 1, "segments": plan.segments > 1})
         seen["replayed"] += plan.replay and plan.m_tiles > 1
+    assert all(seen[name] for name in bins)
 
 
 def test_the_compilers_strategy(device: ArrayDevice, rng: np.random.Generator):
@@ -116,6 +116,7 @@ def test_the_compilers_strategy(device: ArrayDevice, rng: np.random.Generator):
         a = rng.integers(-128, 128, (2 * shape.lanes + 1, depth)).astype(np.int8)
         _, parts = run(device, a, w, selector)
         seen.update(parts)
+    assert wanted <= set(seen)
 
 
 def test_parts_that_leave_their_kernel_open(device: ArrayDevice, rng: np.random.Generator):
@@ -135,4 +136,6 @@ def test_parts_that_leave_their_kernel_open(device: ArrayDevice, rng: np.random.
         ]
 
     for k_split in (1, "auto"):
-        run(device, a, w, split, k_split=k_split)
+        plan, parts = run(device, a, w, split, k_split=k_split)
+        assert plan.k_tiles > 1
+        assert parts[2] > 0

@@ -8,10 +8,11 @@ import pytest
 
 from golden.errors import BadInput
 from golden.formats import KERNELS, preferred
-from golden.planner.choose import ByCycles, built_kernels, choose_kernel, column_costs, kept_rows
+from golden.planner.choose import ByCycles, built_kernels, column_costs, kept_rows
 from golden.planner.tile import Tile
 from golden.shape import ArrayShape
 from tests.bins import draws
+from tests.golden.plans import choose_kernel
 
 SHAPE = ArrayShape(
     lanes=4, engines=4, group=2, k_tile=64, columns=8, activation_tiles=2, index_words=64,

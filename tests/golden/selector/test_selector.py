@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from golden.errors import BadInput
-from golden.formats import KERNELS, STORED, kernel_numbers
+from golden.formats import KERNELS, STORED
 from golden.selector.candidates import ERROR_MAX, Blocks, Candidate, describe_blocks, relative_error
 from golden.selector.selector import INFEASIBLE, Registers, Selector, block_costs, table_cycles
 from golden.selector.table import BINS, DENSITIES, PerformanceTable, Point, density_bin
 from golden.shape import ArrayShape
+from tests.golden.plans import BY_NUMBER
 from tests.golden.selector.oracle import best_choices, exact_costs
 
 SHAPES = ((16, 8), (64, 5))
@@ -116,7 +117,7 @@ class NaiveSelector:
     def cost(self, blocks: Blocks, row: int, number: int, alpha: int, beta: int) -> int:
         if blocks.empty[row]:
             return 0
-        kernel = kernel_numbers()[int(blocks.kernels[number])]
+        kernel = BY_NUMBER[int(blocks.kernels[number])]
         place, count = int(blocks.bin[row, number]), int(blocks.count[row, number])
         line = self.table.cost(kernel, place, self.table.shapes[blocks.shape[row]])
         if blocks.infeasible[row, number] or not line.feasible:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from golden.errors import BadInput
-from golden.formats import KERNELS, STORED, kernel_numbers
+from golden.formats import KERNELS, STORED
 from golden.selector.table import (
     BINS,
     DENSITIES,
@@ -18,6 +18,7 @@ from golden.selector.table import (
     density_bin,
     load_table,
 )
+from tests.golden.plans import BY_NUMBER
 
 HASH = "0123456789abcdef" * 4
 SHAPES = ((16, 4), (64, 3))
@@ -126,10 +127,10 @@ def test_table_memory_holds_every_line(table):
         for code in range(8):
             for place in range(BINS):
                 word = int(rom[number * 64 + code * 8 + place])
-                if kernel_numbers().get(code) not in STORED:
+                if BY_NUMBER.get(code) not in STORED:
                     assert word == 0
                     continue
-                line = table.cost(kernel_numbers()[code], place, shape)
+                line = table.cost(BY_NUMBER[code], place, shape)
                 slope = word & 0x3FFFF
                 base = word >> 18 & 0xFFFFFFFF
                 slope -= (slope >> 17) << 18
