@@ -9,7 +9,6 @@ is busy.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 from ..formats import KERNELS
@@ -21,13 +20,12 @@ from .loop import (
     CARRIES,
     INDEXED,
     JOB,
-    LAST,
-    PUSH,
     SCANNED,
     SEGMENT,
     TILE_END,
     WORD,
     Feed,
+    flags_of,
     plain_runs,
     run,
 )
@@ -66,15 +64,6 @@ class CycleCount:
     waiting_event: int
 
 
-@numba.njit(cache=True)
-def _flags(push, word, last, common):
-    """Flags of a block's steps; ``common`` stand on all of them."""
-    flags = np.empty(len(push), np.uint16)
-    for at in range(len(push)):
-        flags[at] = common | (push[at] * PUSH) | (word[at] * WORD) | (last[at] * LAST)
-    return flags
-
-
 def _steps(plan: Plan, engine: int, padding: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Decoder steps of one engine for one pass over all segments.
 
@@ -91,7 +80,7 @@ def _steps(plan: Plan, engine: int, padding: Sequence[int]) -> tuple[np.ndarray,
         steps = kernel.steps(block)
         common = bool(steps.word.any()) * INDEXED
         common |= kernel.scanned * SCANNED | kernel.carries_values * CARRIES
-        flag = _flags(steps.push, steps.word, steps.last, common)
+        flag = flags_of(steps.push, steps.word, steps.last, common)
         flag[-1] |= BLOCK
         if header.tile_end:
             flag[-1] |= TILE_END

@@ -1,6 +1,8 @@
 """The loop of the cycle model: what the registers of `rtl_gen.array` do, in counts.
 
-Compiled by numba; `golden.cycles.count` prepares its arguments.
+Compiled by numba; `golden.cycles.count` prepares its arguments.  All that is compiled stands in
+this one file with its constants: numba keeps compiled functions on disk and takes them for valid
+as long as the file of the caller is unchanged, whatever happened to the files that it calls.
 """
 
 from typing import NamedTuple
@@ -23,6 +25,7 @@ __all__ = [
     "TILE_END",
     "WORD",
     "Feed",
+    "flags_of",
     "plain_runs",
     "run",
 ]
@@ -497,3 +500,12 @@ def plain_runs(events, flags):
         run = run + 1 if flags[at] == PUSH and events[at] == 1 else 0
         plain[at] = run
     return plain
+
+
+@numba.njit(cache=True)
+def flags_of(push, word, last, common):
+    """Flags of a block's steps; ``common`` stand on all of them."""
+    flags = np.empty(len(push), np.uint16)
+    for at in range(len(push)):
+        flags[at] = common | (push[at] * PUSH) | (word[at] * WORD) | (last[at] * LAST)
+    return flags

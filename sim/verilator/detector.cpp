@@ -6,42 +6,11 @@
 #include <cstring>
 #include <vector>
 
-#include "glue.h"
-#include "registers.h"
-#include "verilated.h"
+#include "top.h"
 
 namespace {
 
 constexpr int kSettleCycles = 32;
-
-struct Model {
-  VerilatedContext context;
-  Vtop top{&context};
-  Ports ports;
-  uint64_t ticks = 0;
-
-  Model() : ports(bind(&top)) {
-    top.rst = 1;
-    for (int i = 0; i < 4; i++) tick();
-    top.rst = 0;
-    tick();
-  }
-  ~Model() { top.final(); }
-
-  void settle() {
-    top.clk = 0;
-    top.eval();
-  }
-  void edge() {
-    top.clk = 1;
-    top.eval();
-    ticks++;
-  }
-  void tick() {
-    settle();
-    edge();
-  }
-};
 
 }  // namespace
 
@@ -63,14 +32,14 @@ struct Events {
 
 enum Status { kDone = 0, kTimeout = 1, kOverflow = 2 };
 
-void* sf_new() { return new Model; }
-void sf_free(void* handle) { delete static_cast<Model*>(handle); }
-uint64_t sf_ticks(void* handle) { return static_cast<Model*>(handle)->ticks; }
+void* sf_new() { return new Top; }
+void sf_free(void* handle) { delete static_cast<Top*>(handle); }
+uint64_t sf_ticks(void* handle) { return static_cast<Top*>(handle)->ticks; }
 int sf_write(void* handle, uint32_t address, uint32_t data) {
-  return write_register(*static_cast<Model*>(handle), address, data);
+  return write_register(*static_cast<Top*>(handle), address, data);
 }
 int sf_read(void* handle, uint32_t address, uint32_t* data) {
-  return read_register(*static_cast<Model*>(handle), address, data);
+  return read_register(*static_cast<Top*>(handle), address, data);
 }
 
 // Moves streams until `vectors` of them have been closed and every word has been taken, or `limit`
@@ -78,7 +47,7 @@ int sf_read(void* handle, uint32_t address, uint32_t* data) {
 // Call right after the write that starts the job.
 int sf_detect(void* handle, const Words* words, Events* events, uint64_t vectors,
               uint64_t limit) {
-  auto& model = *static_cast<Model*>(handle);
+  auto& model = *static_cast<Top*>(handle);
   auto& ports = model.ports;
   std::vector<uint64_t> sent(kUnits, 0);
   uint64_t closed = 0, left = 0, idle = 0, tail = 0;

@@ -6,44 +6,14 @@
 #include <cstring>
 #include <vector>
 
-#include "glue.h"
 #include "play.h"
-#include "registers.h"
-#include "verilated.h"
+#include "top.h"
 
 namespace {
 
-struct Model {
-  VerilatedContext context;
-  Vtop top{&context};
-  Ports ports;
-  uint64_t ticks = 0;
-
-  Model() : ports(bind(&top)) {
-    top.rst = 1;
-    for (int i = 0; i < 4; i++) tick();
-    top.rst = 0;
-    tick();
-  }
-  ~Model() { top.final(); }
-
+struct Model : Top {
   uint32_t idle_permille = 0, stall_permille = 0;
   Random random{0};
-
-  // Inputs are set: settle, so that outputs answer them.
-  void settle() {
-    top.clk = 0;
-    top.eval();
-  }
-  void edge() {
-    top.clk = 1;
-    top.eval();
-    ticks++;
-  }
-  void tick() {
-    settle();
-    edge();
-  }
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-"""The edge preset as plain data, with changes."""
+"""Presets as plain data, with changes."""
 
 import yaml
 
@@ -8,8 +8,13 @@ ABSENT = object()
 
 
 def changed(**values):
-    """The edge preset as plain data with some dotted keys (``__`` for the dot) replaced."""
-    intent = yaml.safe_load(preset_text("edge"))
+    """The edge preset as `changed_in` gives it."""
+    return changed_in("edge", **values)
+
+
+def changed_in(preset, **values):
+    """A preset as plain data with some dotted keys (``__`` for the dot) replaced."""
+    intent = yaml.safe_load(preset_text(preset))
     for dotted, value in values.items():
         *path, last = dotted.split("__")
         section = intent

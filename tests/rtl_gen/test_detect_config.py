@@ -3,32 +3,19 @@
 from dataclasses import replace
 
 import pytest
-import yaml
 
 from constraints.devices import devices
-from constraints.presets import preset_text
 from golden.errors import BadInput
 from golden.operators.detection import DetectorShape
 from rtl_gen.config import Config, DetectConfig, config_hash, derive, load, parse
 from rtl_gen.derive_detect import register_bits
 from rtl_gen.tops import TOPS
-from tests.rtl_gen.intents import ABSENT, dotted
+from tests.rtl_gen.intents import ABSENT, changed_in, dotted
 from tests.rtl_gen.intents import changed as changed_array
 
 
 def changed(**values):
-    """The preset as plain data with some dotted keys (``__`` for the dot) replaced."""
-    intent = yaml.safe_load(preset_text("detect"))
-    for key, value in values.items():
-        *path, last = key.split("__")
-        section = intent
-        for name in path:
-            section = section.setdefault(name, {})
-        if value is ABSENT:
-            del section[last]
-        else:
-            section[last] = value
-    return intent
+    return changed_in("detect", **values)
 
 
 BROKEN = [

@@ -1,12 +1,44 @@
-// AXI4-Lite accesses to a top's registers, for every harness whose model has `top`, `settle` and
-// `edge`.
+// A verilated top behind its ports, its clock and its AXI4-Lite registers, for every harness that
+// drives one. Ports are reached through the table that glue.h fills in for one configuration.
 #pragma once
 
 #include <cstdint>
 
+#include "glue.h"
+#include "verilated.h"
+
+struct Top {
+  VerilatedContext context;
+  Vtop top{&context};
+  Ports ports;
+  uint64_t ticks = 0;
+
+  Top() : ports(bind(&top)) {
+    top.rst = 1;
+    for (int i = 0; i < 4; i++) tick();
+    top.rst = 0;
+    tick();
+  }
+  ~Top() { top.final(); }
+
+  // Inputs are set: settle, so that outputs answer them.
+  void settle() {
+    top.clk = 0;
+    top.eval();
+  }
+  void edge() {
+    top.clk = 1;
+    top.eval();
+    ticks++;
+  }
+  void tick() {
+    settle();
+    edge();
+  }
+};
+
 // Returns the response, or -1 when the slave does not answer.
-template <typename Model>
-int write_register(Model& model, uint32_t address, uint32_t data) {
+inline int write_register(Top& model, uint32_t address, uint32_t data) {
   auto& top = model.top;
   top.s_axil_awaddr = address;
   top.s_axil_wdata = data;
@@ -26,8 +58,7 @@ int write_register(Model& model, uint32_t address, uint32_t data) {
   return response;
 }
 
-template <typename Model>
-int read_register(Model& model, uint32_t address, uint32_t* data) {
+inline int read_register(Top& model, uint32_t address, uint32_t* data) {
   auto& top = model.top;
   top.s_axil_araddr = address;
   top.s_axil_arvalid = top.s_axil_rready = 1;
