@@ -229,6 +229,28 @@ def test_cut_files_are_refused(tmp_path, keep):
         SmolLM2.load(zip_member(tmp_path, data[:keep]))
 
 
+def integer_norm(data: bytes) -> bytes:
+    """The file with its vector ``blk.0.attn_norm.weight`` said to be of int8."""
+    kind = data.index(b"blk.0.attn_norm.weight") + 22 + 4 + 8  # behind name, rank and size
+    assert data[kind : kind + 4] == b"\0\0\0\0"
+    return data[:kind] + b"\x18\0\0\0" + data[kind + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data.replace(b"ggml.merges", b"ggml.tokens"), "Duplicate tokenizer.ggml"),
+        (lambda data: data.replace(b"ggml.merges", b"ggml.m\xffrges"), "can't decode byte 0xff"),
+        (integer_norm, "Dequantization for I8 is not yet implemented"),
+    ],
+)
+def test_what_gguf_refuses_is_refused(tmp_path, damage, message):
+    build_wheel(tmp_path, tiny_tensors(seed=7))
+    data = damage((tmp_path / "tiny.gguf").read_bytes())
+    with pytest.raises(BadInput, match=f"must be a GGUF file: .*{message}"):
+        SmolLM2.load(zip_member(tmp_path, data))
+
+
 @pytest.mark.network
 def test_the_real_model_knows_paris():
     model = load_model("SmolLM2-135M-Instruct")
