@@ -8,9 +8,12 @@ take a seed.
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from flows.build import cache_folder
 
 DEFAULT_SEED = 20260709
 """Seed of a run that names none.  Any other must do as well."""
@@ -48,6 +51,18 @@ def seed(request: pytest.FixtureRequest) -> int:
     run = request.config.option.seed
     print(f"replay: pytest '{request.node.nodeid}' --seed {run}")
     return zlib.crc32(f"{run}:{request.node.nodeid}".encode())
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's own cache folder, but for what Verilator's library is compiled to."""
+    kept = cache_folder("verilator")
+    kept.mkdir(parents=True, exist_ok=True)
+    own = tmp_path / "cache" / "sparsefuse"
+    own.mkdir(parents=True)
+    (own / "verilator").symlink_to(kept)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own.parent))
+    return own
 
 
 @pytest.fixture

@@ -189,6 +189,7 @@ def _played(
         folder=folder / "build",
         seed=_SEED,
         arguments=("-Wno-lint", "-Wno-fatal"),
+        cache=cache_folder("verilator"),
     )
     progress("build", 1, 1)
     kept = cache_folder("mutants") / _digest(sources)

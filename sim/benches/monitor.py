@@ -1,11 +1,11 @@
 """Passive observer of one AXI4-Stream port, independent of the drivers on the other side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cocotb.triggers import RisingEdge
 
-__all__ = ["StreamMonitor"]
+__all__ = ["StreamMonitor", "observe"]
 
 
 class StreamMonitor:
@@ -30,21 +30,14 @@ class StreamMonitor:
         self.name = prefix
         self.steady = True
         self.beats = self.idle_cycles = self.stalled_cycles = 0
-        self._clock = dut.clk
         self._valid = getattr(dut, f"{prefix}_tvalid")
         self._ready = getattr(dut, f"{prefix}_tready")
         self._payload = [getattr(dut, f"{prefix}_{name}") for name in payload]
         self._beat = beat
         self._pending: list[int] | None = None
 
-    async def run(self) -> None:
-        """Observe every clock edge, without end."""
-        edge = RisingEdge(self._clock)
-        while True:
-            await edge
-            self._sample()
-
-    def _sample(self) -> None:
+    def sample(self) -> None:
+        """Look at the port at a clock edge; `observe` calls it at each."""
         valid, ready = bool(self._valid.value), bool(self._ready.value)
         if not valid:
             assert self._pending is None or not self.steady, f"{self.name}: TVALID was withdrawn"
@@ -61,3 +54,12 @@ class StreamMonitor:
         else:
             self.stalled_cycles += 1
             self._pending = now
+
+
+async def observe(clock: Any, monitors: Sequence[StreamMonitor]) -> None:
+    """Let all monitors look at every clock edge, without end."""
+    edge = RisingEdge(clock)
+    while True:
+        await edge
+        for monitor in monitors:
+            monitor.sample()

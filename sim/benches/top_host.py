@@ -13,7 +13,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp, AxiStreamSink, Axi
 
 from rtl_gen.top.registers import Register, address_of
 
-from .monitor import StreamMonitor
+from .monitor import StreamMonitor, observe
 from .run import PERIOD_NS
 from .stimulus import pause_pattern, private
 
@@ -58,8 +58,7 @@ class TopHost(ABC):
         cocotb.start_soon(Clock(self.dut.clk, PERIOD_NS, "ns").start())
         await self.power_on()
         self.hold_drivers(False)
-        for monitor in self.monitors:
-            cocotb.start_soon(monitor.run())
+        cocotb.start_soon(observe(self.dut.clk, self.monitors))
 
     def hold_drivers(self, hold: bool) -> None:
         """Reset all stream drivers, which drops what they hold, or let them run."""

@@ -16,16 +16,20 @@ from golden.program.plan import Plan
 from golden.shape import ArrayShape
 from rtl_gen.top.registers import address_of
 
-__all__ = ["GENERATIONS", "IcarusArray", "needs_icarus"]
+__all__ = ["GENERATIONS", "QUICK", "IcarusArray", "needs_icarus"]
 
 GENERATIONS = ("2001", "2005", "2005-sv", "2012")
 """Versions of the language, as ``iverilog -g`` names them; from the third on, SystemVerilog."""
 
 # A Debian package, which pip cannot bring; where there is none, Verilator runs the same benches.
+_FOUND = bool(shutil.which("iverilog") and shutil.which("vvp"))
 needs_icarus = pytest.mark.skipif(
-    not (shutil.which("iverilog") and shutil.which("vvp")),
+    not _FOUND,
     reason="Icarus Verilog is not installed (Debian: apt install iverilog)",
 )
+
+QUICK = "icarus" if _FOUND else "verilator"
+"""For mutants, which are told apart by behaviour alone: the simulator that builds faster."""
 
 _LIMIT = 20_000  # cycles of a job, far more than any that is played here
 _MOST_BEATS = 4096

@@ -22,7 +22,7 @@ from rtl_gen.config import derive, load
 from sim.benches import BENCHES, Outcome, run_benches
 from sim.benches.model import ArrayModel
 from sim.benches.stimulus import fitted
-from tests.sim.icarus import needs_icarus
+from tests.sim.icarus import QUICK, needs_icarus
 
 # What each mutant changes in the Verilog, wherever it occurs.
 MUTANTS = {
@@ -34,18 +34,6 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def derived():
     return derive(load("test"))
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A cache folder of the test's own, but for what Verilator's library is compiled to."""
-    kept = cache_folder("verilator")
-    kept.mkdir(parents=True, exist_ok=True)
-    own = tmp_path / "cache" / "sparsefuse"
-    own.mkdir(parents=True)
-    (own / "verilator").symlink_to(kept)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(own.parent))
-    return own / "simulate"
 
 
 def _run_command(tmp_path, monkeypatch, simulator, seed, config="test", benches=()):
@@ -75,7 +63,7 @@ def _run_command(tmp_path, monkeypatch, simulator, seed, config="test", benches=
 def test_all_benches_pass_on_verilator(tmp_path, monkeypatch, cache, seed):
     report = _run_command(tmp_path, monkeypatch, "verilator", seed)
     assert f"--seed {seed}" in report["replay"]
-    assert "seed" in (cache / "test-verilator.log").read_text()
+    assert "seed" in (cache / "simulate" / "test-verilator.log").read_text()
 
 
 @pytest.mark.slow
@@ -133,6 +121,7 @@ def _random_intent(rng, kernel):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["raw", "any"])
 def test_random_configurations_pass_their_benches(tmp_path, monkeypatch, cache, seed, rng, kernel):
     """Every accepted configuration passes; seeds try others."""
@@ -168,6 +157,7 @@ def test_the_product_bench_kills_a_broken_array(tmp_path, derived, seed, mutant)
         derived.shape,
         int(derived.config_hash[:8], 16),
         folder=tmp_path / "sim",
+        simulator=QUICK,
         seed=seed,
         benches=("product",),
         cache=cache_folder("verilator"),

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,9 @@ from flows.generate import MANIFEST, generate, simulation_sources
 from golden.operators.detection import WIDTHS
 from rtl_gen.config import DetectConfig, derive, parse
 from sim.benches import BENCHES_OF, run_benches
-from tests.sim.icarus import needs_icarus
+from tests.sim.icarus import QUICK, needs_icarus
 
 BENCHES = BENCHES_OF["detect"]
-ICARUS = bool(shutil.which("iverilog") and shutil.which("vvp"))
-QUICK = "icarus" if ICARUS else "verilator"
-"""Mutants are told apart by behaviour alone: the simulator that builds faster will do."""
-
 SMALL = {
     "name": "small",
     "target": {"device": "generic"},

@@ -22,8 +22,8 @@ endmodule
 """
 
 
-def test_two_mutants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+@pytest.mark.slow
+def test_two_mutants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path):
     monkeypatch.setattr(mutants, "_ORDER", ("registers", "cycle_count"))
     report = tmp_path / "r.json"
     status = cli.main(["bench", "mutants", "--count", "2", "--report", str(report)])
@@ -38,7 +38,7 @@ def test_two_mutants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         assert mutant["by"].split(".")[0] in ("registers", "cycle_count", "")
     assert status == (0 if all(bar["met"] for bar in figures["bars"]) else 1)
     # What is known is not run again.
-    kept = list((tmp_path / "cache" / "sparsefuse" / "mutants").rglob("*.json"))
+    kept = list((cache / "mutants").rglob("*.json"))
     assert {path.stem for path in kept} == {"1", "2"}
 
 
