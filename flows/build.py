@@ -10,7 +10,7 @@ from pathlib import Path
 from flows.generate import MANIFEST, generate, simulation_sources
 from rtl_gen.config import Derived, DerivedDetector
 from rtl_gen.design import Design
-from sim.verilator import ArrayDevice, DetectorDevice, build_detector, build_library
+from sim.verilator import OPTIMISED, ArrayDevice, DetectorDevice, build_detector, build_library
 
 __all__ = ["cache_folder", "open_detector", "open_device"]
 
@@ -23,22 +23,31 @@ def cache_folder(kind: str) -> Path:
     return Path(root, "sparsefuse", kind)
 
 
-def open_device(derived: Derived, progress: Progress | None = None) -> ArrayDevice:
+def open_device(
+    derived: Derived, progress: Progress | None = None, level: str = OPTIMISED
+) -> ArrayDevice:
     """Generate, verilate (once per distinct Verilog) and open the simulated array.
+
+    Args:
+        derived: the array.
+        progress: called with (what, done, total).
+        level: of the compiler's optimisation; a short run is sooner done without any.
 
     Raises:
         BadInput: a tool is missing.
         CheckFailed: a tool failed.
     """
     with _sources(derived) as sources:
-        library = build_library(derived.shape, sources, cache_folder("verilator"), progress)
+        library = build_library(derived.shape, sources, cache_folder("verilator"), progress, level)
     return ArrayDevice(derived.shape, library)
 
 
-def open_detector(derived: DerivedDetector, progress: Progress | None = None) -> DetectorDevice:
+def open_detector(
+    derived: DerivedDetector, progress: Progress | None = None, level: str = OPTIMISED
+) -> DetectorDevice:
     """Generate, verilate and open the simulated event-detection array, as `open_device` does."""
     with _sources(derived) as sources:
-        library = build_detector(derived.shape, sources, cache_folder("verilator"), progress)
+        library = build_detector(derived.shape, sources, cache_folder("verilator"), progress, level)
     return DetectorDevice(derived.shape, library)
 
 

@@ -15,12 +15,14 @@ from golden.shape import ArrayShape
 from sim.processes import Children
 from sim.verilator.runtime import bundled, keep_objects, lend_objects, locked, object_folder
 
-__all__ = ["build_library", "build_model", "find_compiler", "verilator_environment"]
+__all__ = ["OPTIMISED", "build_library", "build_model", "find_compiler", "verilator_environment"]
 
 _HERE = Path(__file__).parent
 _HARNESS = _HERE / "harness.cpp"
 _FLAGS = ("-fPIC", "-std=c++17", "-DVL_TIME_CONTEXT", "-w")
-_OPTIMISED = "-O2"
+OPTIMISED = "-O2"
+"""Level of the C++ compiler's optimisation for runs that are not short."""
+
 _LIBRARY = ("verilated", "verilated_threads")
 _VERILATE = (
     "--cc",
@@ -125,8 +127,7 @@ def build_library(
     sources: Sequence[Path],
     cache: Path,
     progress: Callable[[str, int, int], None] | None = None,
-    *,
-    level: str = _OPTIMISED,
+    level: str = OPTIMISED,
 ) -> Path:
     """Verilate and compile an array; see `build_model`.
 
@@ -149,7 +150,7 @@ def build_model(
     glue: str,
     cache: Path,
     progress: Callable[[str, int, int], None] | None = None,
-    level: str = _OPTIMISED,
+    level: str = OPTIMISED,
 ) -> Path:
     """Verilate and compile; the result is kept by the hash of everything that goes in.
 

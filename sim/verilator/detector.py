@@ -12,7 +12,7 @@ from golden.operators.detection import DetectorShape
 from golden.operators.detection_job import DetectionJob, Found, unpack_events
 from rtl_gen.top.detect_registers import DETECT_REGISTERS
 
-from .build import build_model
+from .build import OPTIMISED, build_model
 from .simulated import SimulatedTop
 
 __all__ = ["DetectorDevice", "build_detector"]
@@ -70,9 +70,11 @@ def build_detector(
     sources: Sequence[Path],
     cache: Path,
     progress: Callable[[str, int, int], None] | None = None,
+    level: str = OPTIMISED,
 ) -> Path:
     """Verilate and compile a detect top; see `sim.verilator.build.build_model`."""
-    return build_model("detect", "sparsefuse", sources, _HARNESS, _glue(shape), cache, progress)
+    glue = _glue(shape)
+    return build_model("detect", "sparsefuse", sources, _HARNESS, glue, cache, progress, level)
 
 
 class DetectorDevice(SimulatedTop):

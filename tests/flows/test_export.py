@@ -122,7 +122,7 @@ def test_the_generated_verilog_computes_the_product_from_the_files(case, tmp_pat
     wanted = matmul_naive(a, w)
     exported = Exported(tmp_path / "export")
     written = []
-    with open_device(derive(load(config))) as device:
+    with open_device(derive(load(config)), level="-O1") as device:
         registers = {0x1C: "M_TILES", 0x10: "CONTROL"}
         for job in exported.about["jobs"]:
             lines = (tmp_path / "export" / job["folder"] / "registers.hex").read_text().split()

@@ -31,7 +31,7 @@ def design(*, data_bits: int, units: int, rows: int, event_queue: int) -> Derive
 
 @pytest.fixture(scope="module", params=sorted(FIXED))
 def device(request: pytest.FixtureRequest) -> Iterator[DetectorDevice]:
-    with open_detector(design(**FIXED[request.param])) as opened:
+    with open_detector(design(**FIXED[request.param]), level="-O1") as opened:
         yield opened
 
 
@@ -83,14 +83,14 @@ def test_random_arrays(rng: np.random.Generator):
         event_queue=int(rng.choice([2, 4, 64])),
     )
     print(shape.shape)
-    with open_detector(shape) as opened:
+    with open_detector(shape, level="-O0") as opened:
         for _ in range(25):
             assert_as_models(opened, random_operand(rng), int(rng.integers(0, 129)))
 
 
 def test_the_largest_array_is_emitted_and_simulated(rng: np.random.Generator):
     shape = design(data_bits=8, units=CLUSTER, rows=256, event_queue=2)
-    with open_detector(shape) as opened:
+    with open_detector(shape, level="-O0") as opened:
         assert_as_models(opened, random_operand(rng), 10)
 
 

@@ -31,7 +31,7 @@ Opened = tuple[Derived, ArrayDevice]
 @pytest.fixture(scope="module", params=sorted(BUILT))
 def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
     made = BUILT[request.param]
-    with open_device(made) as device:
+    with open_device(made, level="-O1") as device:
         yield made, device
 
 
