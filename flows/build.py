@@ -1,26 +1,20 @@
-"""Where built things are kept between runs."""
+"""Opens the simulated top of a configuration: generated, verilated, kept between runs."""
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.cache import cache_folder
 from flows.generate import MANIFEST, generate, simulation_sources
 from rtl_gen.config import Derived, DerivedDetector
 from rtl_gen.design import Design
 from sim.verilator import OPTIMISED, ArrayDevice, DetectorDevice, build_detector, build_library
 
-__all__ = ["cache_folder", "open_detector", "open_device"]
+__all__ = ["open_detector", "open_device"]
 
 Progress = Callable[[str, int, int], None]
-
-
-def cache_folder(kind: str) -> Path:
-    """Folder for one kind of built thing, below the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root, "sparsefuse", kind)
 
 
 def open_device(

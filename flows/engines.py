@@ -8,7 +8,6 @@ fusion, float weights may take a scale for each k tile (`golden.planner.part_sea
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from importlib.metadata import version
 
 import numpy as np
@@ -24,6 +23,7 @@ from flows.compress.layer import (
     sample_of,
 )
 from flows.product import PartLimits, Product
+from flows.tables import kept_table
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.formats import STORED
@@ -31,11 +31,9 @@ from golden.numerics.quantise import Rounding
 from golden.operators.matmul import check_operands, matmul
 from golden.planner.compete import compile_product
 from golden.planner.fused import FusedMatrix
-from golden.planner.model_table import computed_table
 from golden.planner.part_search import OneScale, SplitScales, split_scales
 from golden.program.plan import Plan
 from golden.selector.table import PerformanceTable
-from golden.shape import ArrayShape
 from rtl_gen.config import Derived
 
 __all__ = ["ENGINES", "run_matmul", "table_of"]
@@ -45,11 +43,6 @@ Progress = Callable[[str, int, int], None]
 _HELD_OUT = (
     0.2  # of the calibration tokens: the budget holds on them, weights are fitted to the rest
 )
-
-
-@lru_cache(maxsize=8)
-def _computed(shape: ArrayShape, config_hash: str) -> PerformanceTable:
-    return computed_table(shape, config_hash)
 
 
 def table_of(derived: Derived) -> PerformanceTable:
@@ -63,7 +56,7 @@ def table_of(derived: Derived) -> PerformanceTable:
             f"schedule.kernels: must hold one of {', '.join(STORED)} for stored weights to be "
             f"chosen for, got {', '.join(derived.shape.kernels)}"
         )
-    return _computed(derived.shape, derived.config_hash)
+    return kept_table(derived.shape, derived.config_hash)
 
 
 Weights = np.ndarray | FusedMatrix

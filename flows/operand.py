@@ -7,23 +7,21 @@ beforehand. With an error budget the selector drops what the budget allows.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from importlib.metadata import version
 
 import numpy as np
 
 from flows.compress.layer import layer_of, sample_of
+from flows.tables import kept_table
 from golden.cycles.operand import count_operand
 from golden.errors import BadInput
 from golden.operators.matmul import check_operands, matmul
-from golden.planner.model_table import computed_table
 from golden.program.deal import Deal, deal_operand
 from golden.program.operand import OperandJob, plan_operand
 from golden.selector.candidates import ERROR_MAX
 from golden.selector.selector import Registers, Selector
 from golden.selector.table import PerformanceTable
 from golden.selector.unit import UnitParameters
-from golden.shape import ArrayShape
 from rtl_gen.config import Derived
 
 __all__ = ["OperandProduct", "operand_registers", "operand_table", "run_operand"]
@@ -32,13 +30,6 @@ Progress = Callable[[str, int, int], None]
 
 _WORD = 8  # bytes of the operand stream
 _REST = 4  # budgets that a block may lose at rest, where that would save all of its cycles
-
-
-@lru_cache(maxsize=8)
-def _computed(
-    shape: ArrayShape, config_hash: str, block: tuple[int, int], kernels: tuple[str, ...]
-) -> PerformanceTable:
-    return computed_table(shape, config_hash, [block], kernels=kernels)
 
 
 def _selector_of(derived: Derived) -> UnitParameters:
@@ -56,7 +47,7 @@ def operand_table(derived: Derived) -> PerformanceTable:
     parameters = _selector_of(derived)
     block = (parameters.k_tile, parameters.columns)
     kernels = tuple(dict.fromkeys(candidate.kernel for candidate in parameters.candidates))
-    return _computed(derived.shape, derived.config_hash, block, kernels)
+    return kept_table(derived.shape, derived.config_hash, block, kernels)
 
 
 def operand_registers(deal: Deal, error_budget: float | None, lossy: bool) -> Registers:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.build import cache_folder
+from flows.cache import cache_folder
 
 DEFAULT_SEED = 20260709
 """Seed of a run that names none.  Any other must do as well."""

@@ -12,6 +12,7 @@ from . import (
     harness,
     kernels,
     mutants,
+    plan,
     polynomial,
     runtime,
     scale,
@@ -42,6 +43,7 @@ BENCHES: dict[str, Bench] = {
     "fmax": fmax.run,
     "selector": selector.run,
     "akf": akf.run,
+    "plan": plan.run,
     "mutants": mutants.run,
 }
 """Each returns a report with ``title``, ``header``, ``rows`` and ``bars``."""

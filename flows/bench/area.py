@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.bench.bars import Bar
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from rtl_gen.config import derive, parse

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from flows.bench.bars import Bar
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.compress.prune import pruned_operands
 from flows.engines import run_matmul
 from flows.files import write_json

@@ -12,7 +12,7 @@ from typing import Any
 
 from flows import nextpnr
 from flows.bench.bars import Bar
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.generate import generate
 from flows.synth import read_manifest, synthesise
 from rtl_gen.config import Derived, derive, load, parse

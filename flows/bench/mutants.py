@@ -25,7 +25,7 @@ import sim.benches
 from flows.bench.bars import Bar
 from flows.bench.judged import Judged, change_of, judged_mutants
 from flows.bench.miter import proved_equal
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.files import write_json
 from flows.generate import MANIFEST, generate, simulation_sources
 from flows.yosys import run as run_yosys

@@ -9,7 +9,7 @@ import numpy as np
 
 from flows.bench.bars import Bar
 from flows.bench.selector_area import measure_clock, measure_shares
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.operand import operand_table
 from golden.errors import CheckFailed
 from golden.formats import KERNELS

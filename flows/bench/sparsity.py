@@ -9,7 +9,7 @@ import numpy as np
 
 from flows.arrays import sparse_config
 from flows.bench.bars import Bar
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.compress.masks import masked_weights
 from flows.engines import run_matmul
 from flows.generate import generate

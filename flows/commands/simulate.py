@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.files import check_outputs, write_bytes, write_json
 from flows.generate import MANIFEST, generate, simulation_sources
 from flows.terminal import print_table, progress_line

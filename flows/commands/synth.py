@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.files import check_outputs, write_json
 from flows.generate import generate
 from flows.synth import check_target, read_manifest, synthesise

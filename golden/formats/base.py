@@ -8,13 +8,15 @@ parameters are made from the registry (`golden.formats.KERNELS`).
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from .entries import entries_per_word
 
 __all__ = ["CHUNK", "WORD_BITS", "Figures", "Kernel", "Parameter", "Steps"]
+
+Counts = TypeVar("Counts", int, np.ndarray)
 
 CHUNK = 16
 """Rows that a decoder hands to the scanner at once: one 16-bit occupancy mask."""
@@ -151,9 +153,11 @@ class Kernel(ABC):
         """Rows that the format looks at together; 1 where rows may move freely."""
         return 1
 
-    def index_words(self, entries: int) -> int:
-        """Index words of a block of so many entries."""
-        return -(-int(entries) // entries_per_word(self.entry_bits)) if self.entry_bits else 0
+    def index_words(self, entries: Counts) -> Counts:
+        """Index words of a block of so many entries, or of each of several blocks."""
+        if not self.entry_bits:
+            return 0 * entries
+        return -(-entries // entries_per_word(self.entry_bits))
 
     def most_index_words(self, depth: int) -> int:
         """Index words of one column of ``depth`` rows, without header, at the worst."""

@@ -207,7 +207,7 @@ class BlockSelector:
             *(taken.name, tile, columns, part.share),
             None if part.kept is None else part.kept[where],
             cycles=int(held.cycles[block]),
-            index_words=1 + taken.index_words(held.entries[block]),
+            index_words=1 + int(taken.index_words(held.entries[block])),
             value_bytes=int(held.values[block]),
         )
 
@@ -330,6 +330,6 @@ class BlockSelector:
     def _prices(self, part: _Slice, place: int) -> np.ndarray:
         """What each block costs in a kernel, as `golden.planner.prices`, in priced cycles."""
         kernel, sums = self.formats[place], part.sums[place]
-        words = np.array([kernel.index_words(count) for count in sums.entries])
+        words = kernel.index_words(sums.entries)
         cycles = HEADER_CYCLES + np.maximum(part.drained[place], sums.steps)
         return cycles + float(self.price) * (HEADER_BYTES + 8 * words + sums.values)

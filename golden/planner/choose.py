@@ -136,7 +136,7 @@ class ByCycles:
         cycles = np.stack([each.cycles for each in sums])
         words = np.stack(
             [
-                [kernel.index_words(count) for count in each.entries]
+                kernel.index_words(each.entries)
                 for kernel, each in zip(self.kernels, sums, strict=True)
             ]
         )

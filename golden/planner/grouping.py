@@ -22,6 +22,7 @@ Deterministic by the seed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -93,12 +94,12 @@ class Grouping:
     shape: ArrayShape
     price: float
 
-    @property
+    @cached_property
     def variants(self) -> list[Variant]:
         """Ways to hold a block."""
         return variants_of(self.shape)
 
-    @property
+    @cached_property
     def _header(self) -> np.ndarray:
         """Price of the headers of a block in each variant, and of half a word of padding."""
         parts = np.array([len(variant) for variant in self.variants])
@@ -123,6 +124,8 @@ class Grouping:
         strips = [self._priced(Tile(sample[a:b]))[0] for a, b in pairwise(borders)]
         load = np.ones(len(columns))
         groups = bisect_columns(_features(strips), load, min(len(columns), self.shape.engines))
+        order = np.concatenate(groups)
+        starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
         share = len(columns) / outputs
         least = np.full(len(borders), np.inf)
         least[0] = 0.0
@@ -131,10 +134,8 @@ class Grouping:
         for end in range(1, len(borders)):
             for begin in range(max(0, end - reach), end):
                 prices = self._priced(Tile(sample[borders[begin] : borders[end]]))[0]
-                total = least[begin]
-                for group in groups:
-                    block = prices[:, group].sum(axis=1) / share
-                    total += float((block + self._header).min())
+                blocks = np.add.reduceat(prices[:, order], starts, axis=1) / share
+                total = least[begin] + float((blocks + self._header[:, None]).min(axis=0).sum())
                 if total < least[end] - 1e-9:
                     least[end], before[end] = total, begin
         chosen = [len(borders) - 1]

@@ -161,9 +161,15 @@ def arrange(
     most = min(shape.columns, -(-items.count // shape.engines))
     # One tile of tokens needs no replay, so the weights may stream through the rings.
     for replay in (True, False) if m_tiles > 1 else (False,):
-        columns = most
+        columns, refused = most, 0
         while columns >= 1:
-            ways = deal(-(-items.count // (shape.engines * columns)))
+            segments = -(-items.count // (shape.engines * columns))
+            # Fewer columns at once in as many segments are dealt out alike.
+            if segments == refused and columns > 1:
+                columns -= 1
+                continue
+            refused = segments
+            ways = deal(segments)
             layout = decide(shape, chooser, items, next(ways), replay)
             over = overflow(shape, layout)
             if over <= 1:

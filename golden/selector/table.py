@@ -127,13 +127,21 @@ class PerformanceTable(Record):
 
     def nearest_shape(self, depth: int, columns: int) -> int:
         """Number of the shape with the most similar depth and columns, by ratio."""
+        asked = depth, columns
 
         def distance(number: int) -> tuple[Fraction, int]:
-            pairs = zip(self.shapes[number], (depth, columns), strict=True)
+            pairs = zip(self.shapes[number], asked, strict=True)
             ratios = [Fraction(max(pair), min(pair)) for pair in pairs]
             return ratios[0] * ratios[1], number
 
-        return min(range(len(self.shapes)), key=distance)
+        # Blocks of a plan have few shapes, and each is asked for again and again.
+        if asked not in self._nearest_shapes:
+            self._nearest_shapes[asked] = min(range(len(self.shapes)), key=distance)
+        return self._nearest_shapes[asked]
+
+    @cached_property
+    def _nearest_shapes(self) -> dict[tuple[int, int], int]:
+        return {}
 
     def point(self, kernel: str, step: int, shape: tuple[int, int]) -> Point:
         """Return one measurement.
@@ -181,13 +189,18 @@ class PerformanceTable(Record):
         return Line(base, slope, True)
 
     def rom_image(self) -> np.ndarray:
-        """Return table memory: uint64, a power of two of 64 words per shape."""
+        """Return table memory: uint64, a power of two of 64 words per shape, not writeable."""
+        return self._rom
+
+    @cached_property
+    def _rom(self) -> np.ndarray:
         words = np.zeros(64 << (len(self.shapes) - 1).bit_length(), np.uint64)
         for number, shape in enumerate(self.shapes):
             for kernel in self.kernels:
                 row = (number << KERNEL_BITS | KERNELS[kernel].number) << BIN_BITS
                 for place in range(BINS):
                     words[row | place] = self.cost(kernel, place, shape).pack()
+        words.flags.writeable = False
         return words
 
     def block_bytes(self, kernel: str, step: int, shape: tuple[int, int]) -> float:

@@ -66,6 +66,11 @@ class _SeveralParts:
         self._any = ByCycles(kernels)
         self._own = {kernel.name: ByCycles([kernel]) for kernel in kernels}
 
+    def _of(self, name: str | None, part: Tile) -> ByCycles:
+        """The kernel of the name where it can hold the part, else any."""
+        own = self._any if name is None else self._own[name]
+        return own if own.kernels[0].accepts(part.block) else self._any
+
     def choose(
         self, number: int, tile: Tile, blocks: Sequence[np.ndarray], room: int | None
     ) -> list[list[PartChoice]]:
@@ -73,7 +78,7 @@ class _SeveralParts:
         exact = sum(len(tile) for tile in parted.shares) == 1
         parts = [Tile(np.pad(part, ((0, 0), (0, 1)))) for part in parted.parts(number)]
         offers = [
-            (self._any if name is None else self._own[name]).choose(number, part, blocks, room)
+            self._of(name, part).choose(number, part, blocks, room)
             for name, part in zip(parted.names[number], parts, strict=True)
         ]
         whole = self._any.choose(number, tile, blocks, room)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from golden.selector.candidates import Candidate
 from golden.selector.selector import INFEASIBLE, Choice, Registers, Selector
 from golden.selector.unit import UnitParameters, describe_raw, operand_candidates

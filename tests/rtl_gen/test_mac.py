@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from constraints.families import FAMILIES
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from golden.numerics import packed
 from golden.numerics.mac_kinds import MAC_KINDS
 from rtl_gen.mac import MACS, PRIMITIVES

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from golden.formats import KERNELS
 from golden.selector.candidates import Blocks
 from golden.selector.selector import INFEASIBLE, Choice, Registers, Selector

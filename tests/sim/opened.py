@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from golden.shape import ArrayShape
 from rtl_gen.emit import verilog
 from rtl_gen.mac import PRIMITIVES

@@ -11,7 +11,7 @@ import yaml
 from constraints.devices import devices
 from constraints.presets import preset_text
 from flows import cli
-from flows.build import cache_folder
+from flows.cache import cache_folder
 from flows.commands import simulate as command
 from flows.generate import MANIFEST, generate, simulation_sources
 from golden.errors import BadInput

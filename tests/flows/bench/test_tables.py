@@ -18,6 +18,7 @@ from flows.bench import (
     harness,
     kernels,
     mutants,
+    plan,
     polynomial,
     runtime,
     scale,
@@ -61,6 +62,15 @@ def _scales() -> Table:
     parts = {f"{limit:g} parts": 12 for limit in limits}
     figure = {"what": LAYER, "sparsity": 0.5, **ratios, **parts}
     return akf_real.SCALE_HEADER, [akf_real._scale_row(figure, limit) for limit in limits]
+
+
+def _plan() -> Table:
+    figure = {
+        "structure": "block 8x8", "sparsity": 0.95, "kernels": "all", "seconds": 12.34,
+        "cycles": 123_456, "weight_bytes": 1_048_576, "cycles_searched": 123_456,
+        "weight_bytes_searched": 1_048_576,
+    }  # fmt: skip
+    return plan.HEADER, [plan._row(figure), plan._row({**figure, "cycles_searched": None})]
 
 
 def _mutants() -> Table:
@@ -205,6 +215,7 @@ TABLES: dict[str, tuple[Callable[[], Table], ...]] = {
     "generate": (_generate,),
     "harness": (_harness,),
     "kernels": (_kernels,),
+    "plan": (_plan,),
     "mutants": (_mutants,),
     "polynomial": (_polynomial,),
     "runtime": (_runtime,),

@@ -59,7 +59,8 @@ def test_bisection_takes_every_column_once(bins, rng):
 
 def test_bisection_brings_like_columns_together(rng):
     kinds = rng.permutation(np.arange(32) % 4)
-    features = np.eye(4)[kinds] + 0.01 * rng.random((32, 4))
+    # Two pairs of kinds far apart: were all kinds at equal distances, no cut would be the first.
+    features = np.stack([10 * (kinds // 2), kinds % 2], axis=1) + 0.01 * rng.random((32, 2))
     groups = bisect_columns(features, np.ones(32), 4)
     assert [len(set(kinds[group].tolist())) for group in groups] == [1, 1, 1, 1]
 
