@@ -5,7 +5,6 @@ an error budget their channels are equalised; ``--scales`` writes what it takes 
 """
 
 from enum import StrEnum
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -14,16 +13,17 @@ import typer
 
 from flows.compress.approximate import check_budget
 from flows.engines import run_matmul
-from flows.export import check_export_folder, write_export
-from flows.files import check_outputs, load_npy, write_bytes, write_json
-from flows.operand import OperandProduct, run_operand
+from flows.export import check_export_folder
+from flows.files import check_outputs, load_npy
+from flows.operand import run_operand
 from flows.product import PartLimits
-from flows.terminal import print_table, progress_line
+from flows.results import write_run_time, write_stored
+from flows.terminal import progress_line
 from golden.errors import BadInput
 from golden.formats import KERNELS
 from golden.numerics.quantise import finite_matrix
 from golden.selector.table import load_table
-from rtl_gen.config import Derived, derive, load
+from rtl_gen.config import derive, load
 
 __all__ = ["register"]
 
@@ -83,38 +83,6 @@ def _dtype(path: Path) -> str:
         return ""
 
 
-def _finish(
-    product: OperandProduct, derived: Derived, out: Path | None, report: Path | None
-) -> None:
-    """Write and print what a product with a run-time operand gave."""
-    figures = product.report(derived)
-    if out is not None:
-        buffer = BytesIO()
-        exact = product.scales is None
-        np.save(buffer, product.output if exact else product.real.astype(np.float32))
-        write_bytes(out, buffer.getvalue())
-    if report is not None:
-        write_json(report, figures)
-    names = ("cycles", "events", "macs_dense", "macs_effective", "weight_bytes")
-    rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
-    sent = figures["operand"]
-    for candidate in sent["candidates"]:
-        name = candidate["kernel"]
-        if candidate["threshold"]:
-            name += f", below {1 << candidate['threshold']} dropped"
-        rows.append((f"blocks: {name}", candidate["blocks"]))
-    budget = figures["error_budget"]
-    limit = "" if budget is None else f" (budget {budget:.4%})"
-    rows.append(("error", f"{figures['error']:.4%}{limit}"))
-    rows.append(("energy dropped", f"{sent['dropped_energy']:.4%}"))
-    for name in ("utilisation", "utilisation_slots"):
-        if figures[name] is not None:
-            rows.append((name, f"{figures[name]:.1%}"))
-    title = f"({figures['rows']}, {figures['depth']}) @ run-time ({figures['depth']}, "
-    title += f"{figures['outputs']})"
-    print_table(title, ("", figures["cycles_source"]), rows)
-
-
 def _limits(asked: bool, most_bytes: float | None, most_cycles: float | None) -> PartLimits | None:
     """Limits of scales per part; None where these are not asked for."""
     given = {"bytes": most_bytes, "cycles": most_cycles}
@@ -124,24 +92,6 @@ def _limits(asked: bool, most_bytes: float | None, most_cycles: float | None) ->
     for name, value in chosen.items():
         raise BadInput(f"part_{name}: must come with --scales-per-part, got {value} without it")
     return None
-
-
-def _part_rows(figures: dict) -> list[tuple[str, object]]:
-    """Table rows of scales per part."""
-    found = figures["scales_per_part"]
-
-    def against(name: str) -> str:
-        return f"{found[name] / found[f'{name}_one_scale']:.4f} of one scale's"
-
-    return [
-        ("scales per part", f"{found['parts']} parts of {found['part_rows']} rows"),
-        ("error", f"{figures['error']:.4%}"),
-        ("error of weights", f"{found['error_weights']:.4%}"),
-        ("error of weights, one scale", f"{found['error_weights_one_scale']:.4%}"),
-        ("change of output by parts", f"{found['change']:.4%}"),
-        ("weight bytes", against("weight_bytes")),
-        (f"cycles of {found['counted_tokens']} tokens", against("cycles")),
-    ]
 
 
 def register(app: typer.Typer) -> None:
@@ -330,7 +280,7 @@ def register(app: typer.Typer) -> None:
                 found = run_operand(
                     derived, a, w, engine.value, progress, error_budget=error_budget, table=measured
                 )
-            _finish(found, derived, out, report)
+            write_run_time(found, found.report(derived), out=out, report=report)
             return
         with progress_line() as progress:
             product = run_matmul(
@@ -350,44 +300,12 @@ def register(app: typer.Typer) -> None:
                 equalise=equalise,
                 part_limits=limits,
             )
-        figures = product.report(derived, w)
-        if out is not None:
-            buffer = BytesIO()
-            np.save(buffer, product.output if product.scales is None else product.real)
-            write_bytes(out, buffer.getvalue())
-        if scales is not None:
-            buffer = BytesIO()
-            np.savez(buffer, **product.operands)
-            write_bytes(scales, buffer.getvalue())
-        if report is not None:
-            write_json(report, figures)
-        if export is not None and product.activations is not None:
-            about = {name: figures[name] for name in ("config", "config_hash", "kernel", "seed")}
-            write_export(export, product.plan, product.activations, product.output, about)
-        names = ("kernel", "cycles", "events", "macs_dense", "macs_effective", "weight_bytes")
-        rows: list[tuple[str, object]] = [(name, figures[name]) for name in names]
-        if figures["kernel"] == "mixed":
-            blocks = ", ".join(f"{k} {n}" for k, n in figures["kernel_blocks"].items())
-            rows.insert(1, ("blocks", blocks))
-        selection, split = figures["selection"], figures["scales_per_part"] is not None
-        if selection is not None:
-            rows += [
-                ("plan", selection["chosen"] if not split else f"{selection['chosen']}, one scale"),
-                ("parts", f"{selection['parts']} in {selection['blocks']} blocks"),
-                ("table", selection["table"]),
-            ]
-        if product.scales is not None:
-            rows.append(("error, plain INT8", f"{figures['error_quantisation']:.4%}"))
-        if figures["equalised"]:
-            rows.append(("error, equalised", f"{figures['error_equalised']:.4%}"))
-        if error_budget is not None:
-            rows.append(("error", f"{figures['error']:.4%} (budget {error_budget:.4%})"))
-            rows.append(("weights dropped", figures["weights_dropped"]))
-            rows.append(("weights changed", figures["weights_changed"]))
-        if figures["scales_per_part"] is not None:
-            rows += _part_rows(figures)
-        for name in ("utilisation", "utilisation_slots"):
-            if figures[name] is not None:
-                rows.append((name, f"{figures[name]:.1%}"))
-        title = f"({a.shape[0]}, {a.shape[1]}) @ ({w.shape[0]}, {w.shape[1]}), {engine.value}"
-        print_table(title, ("", figures["cycles_source"]), rows)
+        write_stored(
+            product,
+            product.report(derived, w),
+            out=out,
+            report=report,
+            scales=scales,
+            export=export,
+            engine=engine.value,
+        )
