@@ -6,7 +6,7 @@ together before any block exists (`golden.planner.grouping`).
 
 A *variant* is a way to hold a block: one kernel for all of it, or the ``block`` kernel for the
 runs of rows that are full and an event kernel for the rest
-(`golden.planner.block_selector.variants`).
+(`golden.planner.block_selector.shares_to_try`).
 """
 
 from collections.abc import Sequence

@@ -84,7 +84,7 @@ def bisect_columns(
 
 @dataclass(frozen=True)
 class Grouping:
-    """Bounds and columns for `golden.program.plan.plan_matmul`.
+    """Bounds and columns for `golden.planner.product.plan_matmul`.
 
     Attributes:
         shape: the array.
