@@ -1,20 +1,24 @@
-"""Columns to engines by simulated annealing (Kirkpatrick, Gelatt, Vecchi, Science 220, 1983).
+"""Improves which engine gets which columns by simulated annealing.
 
-Columns are exchanged between the engines of a segment, or moved from one to another, to lessen::
+The method is that of Kirkpatrick, Gelatt, Vecchi, Science 220, 1983.  A step exchanges two columns
+between engines of a segment, or moves one column to another engine, to lower the energy::
 
     sum over engines and tiles of  min over variants of (sum of column prices + headers)
     + tile_weight  * sum over engines and tiles of (cycles - mean of the tile)^2
     + total_weight * sum over engines of (cycles - mean)^2
 
-A *variant* is a way to hold a block; the cycles are those of the variant of least price.  With
-one variant that costs nothing, only the balance counts (`balance_columns`): longest processing
-time first evens out an engine's load over all of K, but engines wait for each other every few
-activation tiles, which the second line sees.  With prices, like columns gather on an engine
-(`golden.planner.grouping`).
+A *variant* is a way to hold a block.  The cycles in the second and third line are those of the
+block's cheapest variant.
 
-A step costs time proportional to tiles and variants, whatever the number of engines; the maximum
-that matters follows the sum of squares, and callers keep the better of start and end.
-Deterministic by the seed.
+- With one variant of price 0 only the balance counts (`balance_columns`).  Dealing columns out by
+  longest processing time evens out the load of an engine over all of K, but engines wait for each
+  other every few activation tiles; the second line accounts for that.
+- With real prices, columns that are cheapest in the same variants gather on an engine
+  (`golden.planner.grouping`).
+
+The time of a step is proportional to tiles and variants and does not depend on the number of
+engines.  What decides the makespan is the greatest load, which the sum of squares only follows, so
+callers compare start and end and keep the better one.  The same seed gives the same result.
 """
 
 import numba
@@ -24,8 +28,8 @@ __all__ = ["anneal", "balance_columns"]
 
 _MOST_MOVES = 400_000
 _MOVES_PER_COLUMN = 400
-_HEAT = 0.1  # of a usual change, at the start
-_DECADES = 6.0  # that the heat falls by
+_HEAT = 0.1  # first temperature, in usual changes of the energy
+_DECADES = 6.0  # powers of ten that the temperature falls by
 
 
 @numba.njit(cache=True)
@@ -49,21 +53,21 @@ def anneal(
     moves: int,
     seed: int,
 ) -> np.ndarray:
-    """Owners of the least energy seen.
+    """Anneal and return the engine of each column at the least energy seen.
 
     Args:
-        prices, cycles: float64 (columns, tiles, variants).
+        prices, cycles: price and cycles of each column, float64 (columns, tiles, variants).
         header: float64 (variants,), price of a block in each variant beside its columns.
         owner: int64 (columns,), engine of each column at the start.
         engines: number of engines.
         capacity: most columns of an engine.
-        tile_weight, total_weight: see the module.
-        heat: first temperature, in usual changes.
+        tile_weight, total_weight: weights in the energy, see the module.
+        heat: first temperature, in usual changes of the energy.
         decades: powers of ten that the temperature falls by.
         moved: share of the steps that move one column instead of exchanging two; an engine keeps
-            at least one.
-        moves: steps tried.
-        seed: of the steps.
+            at least one column.
+        moves: number of steps.
+        seed: seed of the random steps.
     """
     np.random.seed(seed)
     size, tiles, variants = prices.shape
@@ -93,7 +97,7 @@ def anneal(
     energy, least = 0.0, 0.0
     best_owner = owner.copy()
     usual = 0.0
-    measured = min(moves, 256)  # steps that only measure the usual size of a change
+    measured = min(moves, 256)  # first steps, which only measure the usual change of the energy
     source_held = np.zeros(tiles)
     target_held = np.zeros(tiles)
     for move in range(-measured, moves):
@@ -178,19 +182,19 @@ def anneal(
 def balance_columns(
     costs: np.ndarray, assignment: list[list[np.ndarray]], seed: int = 0, moves: int | None = None
 ) -> list[list[np.ndarray]]:
-    """Refine a distribution by exchanging columns between the engines of each segment.
+    """Balance a distribution better by exchanging columns between the engines of each segment.
 
     Args:
         costs: int64 (k tiles, N), decoder cycles of each column in each k tile.
-        assignment: ``[segment][engine]`` -> column numbers, as from
+        assignment: column numbers as ``[segment][engine]``, as from
             `golden.planner.distribute.assign_columns`.
-        seed: of the random moves; the same seed gives the same result.
-        moves: exchanges tried per segment; 400 for each of its columns by default, 400,000 at
+        seed: seed of the random exchanges; the same seed gives the same result.
+        moves: exchanges to try in each segment; by default 400 for each of its columns, 400,000 at
             most.
 
     Returns:
-        The same form; every engine has as many columns as before, and the sum of squares is not
-        greater.
+        The new distribution in the same form.  Every engine has as many columns as before, and
+        the sum of squares is not greater.
     """
     tiles = len(costs)
     refined = []

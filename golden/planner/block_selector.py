@@ -1,27 +1,28 @@
-"""Kernel selection of static weights: per block, statistics -> candidates -> selector -> parts.
+"""Chooses the kernels of static weights block by block, as the fuse selector in hardware would.
 
-The planner runs the function that the hardware runs (`golden.selector.selector.Selector.choose`)
-on the statistics that the hardware would take, with the error at zero: every part keeps all of its
-values, so the product stays exact.
+For each block the planner takes the statistics that the hardware would take, makes the candidates
+and calls the function that the hardware computes (`golden.selector.selector.Selector.choose`).
+The error is zero: every part keeps all of its values, so the product stays exact.
 
-**Candidates.** The block whole, and its decompositions into two parts with disjoint support:
-nearly full runs of rows and the rest, and dense columns and sparse ones.  Each part is a block to
-the selector, which names its kernel and cost; a decomposition costs the sum, and the first of
-equals is taken.
+**Candidates.** One candidate is the whole block.  The others divide it into two parts with
+disjoint support: nearly full runs of rows and the rest, or dense columns and sparse ones.  The
+selector treats each part as a block and names its kernel and cost.  A division costs the sum of
+its parts; of equal candidates the first is taken.
 
-**Price.** The table's R is cycles plus ``price`` cycles for each stored byte: with a price of 1
-the sum of both is minimised, which for formats of about one byte per cycle is the product of
-both; with a price near 0 bytes only decide between equal cycles.  The price is part of the table
-that is loaded, not of the selector.
+**Price.** The table's R is cycles plus ``price`` cycles for each stored byte.  With a price of 1
+the sum of cycles and bytes is minimised, which for formats of about one byte per cycle minimises
+their product as well.  With a price near 0 bytes only decide between equal cycles.  The price
+belongs to the table that is loaded, not to the selector.
 
-**Near ties.** The table holds random blocks and is a line between densities, so it is off by some
-per cent where non-zeros stand in bands or tiles.  Offline the block itself is at hand: kernels and
-decompositions that the table puts within `NEAR` of its choice can be compared by what they take
-(`golden.planner.tile`).  Without ``refine`` the choice is the table's, as the hardware would make
-it.
+**Near ties.** The table was measured on random blocks at some densities and is interpolated
+between them, so it is off by some per cent where non-zeros stand in bands or tiles.  Offline the
+block itself is at hand.  With ``refine``, kernels and divisions that the table puts within `NEAR`
+of its choice are compared by the exact cycles and bytes that they take (`golden.planner.tile`).
+Without it the choice is the table's, as the hardware would make it.
 
-**Blocks of other shapes.** A block is weighed as so many blocks of the table's nearest shape and
-of its own density: counts are divided by the ratio of the sizes, rounding to nearest.
+**Blocks of other shapes.** The table knows blocks of a few shapes.  Another block is treated as
+several blocks of the nearest of these shapes, with its own density: its counts are divided by the
+ratio of the sizes and rounded to nearest.
 """
 
 from collections.abc import Sequence
@@ -49,18 +50,18 @@ __all__ = [
 ]
 
 CYCLES_TIMES_BYTES = Fraction(1)
-"""Price of a byte that weighs cycles and bytes alike."""
+"""Price of a byte at which a byte weighs as much as a cycle."""
 CYCLES_FIRST = Fraction(1, 64)
-"""Price of a byte that saves bytes only where they cost next to no cycle."""
+"""Price of a byte at which bytes are saved only where that costs hardly a cycle."""
 NEAR = Fraction(1, 8)
-"""Share of the table's least cost within which the blocks themselves decide."""
+"""Candidates within this share above the table's least cost are compared by exact prices."""
 
 _FILLS = (1.0, 0.75, 0.5)
-_DENSE_COLUMN = 0.25  # from here a bit per row takes fewer bytes than a gap per non-zero
+_DENSE_COLUMN = 0.25  # density from which a bit per row takes fewer bytes than a gap per non-zero
 
 
 def priced_table(table: PerformanceTable, price: Fraction) -> PerformanceTable:
-    """The table with ``price`` cycles added for each stored byte of a block."""
+    """Return the table with ``price`` cycles added for each stored byte of a block."""
     if price == 0:
         return table
     points = [
@@ -72,13 +73,13 @@ def priced_table(table: PerformanceTable, price: Fraction) -> PerformanceTable:
         )
         for point in table.points
     ]
-    # A copy would keep what the table has cached of its own points.
+    # A copy would keep what the table has cached about its old points.
     fields = {name: getattr(table, name) for name in type(table).model_fields}
     return PerformanceTable.model_construct(**{**fields, "points": tuple(points)})
 
 
 def shares_to_try(shape: ArrayShape) -> list[tuple[Share, ...]]:
-    """Divisions of a block by its runs of rows, the whole block first."""
+    """List the whole block, then its divisions into nearly full runs of rows and the rest."""
     found = [(WHOLE,)]
     if "block" in shape.kernels and shape.block_rows > 1:
         rows = shape.block_rows
@@ -91,11 +92,11 @@ class _Slice:
     """One part of one candidate, for every block of a tile.
 
     Attributes:
-        share: what it holds of the non-zeros.
-        kept: bool (columns of all blocks,), columns it holds anything of; None: all.
-        sums: what the part takes in each kernel, in the selector's order.
-        drained: event slots in each kernel, where a column takes no fewer than the shared drain.
-        count: int64 (blocks,), its non-zeros.
+        share: which of the non-zeros the part holds.
+        kept: bool (columns of all blocks,), whether it holds anything of a column; None: all.
+        sums: what the part takes in each kernel; kernels are in the selector's order.
+        drained: event slots in each kernel, if no column takes fewer than the shared drain does.
+        count: int64 (blocks,), non-zeros of the part in each block.
     """
 
     share: Share
@@ -106,15 +107,15 @@ class _Slice:
 
 
 class BlockSelector:
-    """Chooses kernels and parts block by block, as `golden.planner.choose.Chooser`.
+    """A `golden.planner.choose.Chooser` that asks the fuse selector for every block.
 
     Args:
         shape: the array.
         table: performance table of the array.
-        price: of a stored byte in cycles.
-        kernels: candidates, by default all that array and table hold.
-        split_blocks: whether decompositions are candidates.
-        refine: whether the blocks themselves decide near ties.
+        price: what a stored byte costs, in cycles.
+        kernels: candidates, by default all kernels that are in the array and in the table.
+        split_blocks: whether divisions into two parts are candidates.
+        refine: whether the exact prices of the blocks decide near ties.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class BlockSelector:
     def choose(
         self, number: int, tile: Tile, blocks: Sequence[np.ndarray], room: int | None = None
     ) -> list[list[PartChoice]]:
-        """Kernels and parts of each block; see `golden.planner.choose.Chooser`."""
+        """Return the parts of each block; see `golden.planner.choose.Chooser.choose`."""
         columns = np.concatenate(blocks)
         sizes = np.array([len(block) for block in blocks])
         starts = np.cumsum(sizes) - sizes
@@ -155,7 +156,7 @@ class BlockSelector:
         cost = choice.cost.reshape(len(parts), len(blocks))
         taken = np.vectorize(self._place.__getitem__)(choice.kernel).reshape(cost.shape)
         missing = cost == INFEASIBLE
-        # A part without a non-zero is no part.
+        # A part without a non-zero is left out.
         missing |= [part.count == 0 for part in parts]
         ends = np.cumsum([len(candidate) for candidate in candidates])
         totals = np.stack(
@@ -170,7 +171,7 @@ class BlockSelector:
         found: list[list[PartChoice]] = []
         for block, mine in enumerate(blocks):
             if totals[best[block], block] >= INFEASIBLE:
-                # No candidate, or an empty block, which any kernel holds: what it takes decides.
+                # For an empty block, or without a candidate, what the kernels take decides.
                 found += self._by_cycles.choose(number, tile, [mine], room)
                 continue
             candidate = candidates[best[block]]
@@ -185,9 +186,9 @@ class BlockSelector:
         return found
 
     def foretold(self, tile: Tile, blocks: Sequence[np.ndarray]) -> np.ndarray:
-        """Cycles that the table foretells for each block, whole, float64 (blocks,).
+        """Return the cycles that the table predicts for each whole block, float64 (blocks,).
 
-        For a selector of one kernel that does not split blocks and prices no bytes.
+        This is meant for a selector with one kernel, without divisions and with a price of 0.
         """
         columns = np.concatenate(blocks)
         sizes = np.array([len(block) for block in blocks])
@@ -195,7 +196,7 @@ class BlockSelector:
         shapes = [self.table.nearest_shape(tile.depth, int(size)) for size in sizes]
         elements = np.array([np.prod(self.table.shapes[shape]) for shape in shapes])
         statistics = self._statistics([whole], tile.depth * sizes, np.array(shapes), elements)
-        # The cost is beta * R with beta = 1, of a block of the table's size.
+        # The cost is beta * R, with beta = 1, for a block of the table's size.
         cost = self._selector.choose(statistics).cost / (1 << 16)
         return cost * tile.depth * sizes / elements
 
@@ -214,7 +215,7 @@ class BlockSelector:
     def _candidates(
         self, tile: Tile, columns: np.ndarray, starts: np.ndarray
     ) -> list[list[_Slice]]:
-        """The divisions of each block, the whole block first."""
+        """Return all candidates, each a list of parts: the whole block, then its divisions."""
 
         def added(counts: np.ndarray) -> np.ndarray:
             return np.add.reduceat(counts, starts)
@@ -244,7 +245,7 @@ class BlockSelector:
         seen = [np.zeros_like(found[0][0].count)]
         for shares in shares_to_try(self.shape)[1:]:
             counts = added(tile.counts(shares[0])[columns])
-            # Runs that are nearly full beyond those that are fuller still.
+            # A lower threshold is a candidate only where it finds more non-zeros than higher ones.
             if (counts > np.max(seen, axis=0)).any():
                 seen.append(counts)
                 found.append([slice_of(share) for share in shares])
@@ -256,7 +257,7 @@ class BlockSelector:
     def _statistics(
         self, parts: list[_Slice], sizes: np.ndarray, shapes: np.ndarray, elements: np.ndarray
     ) -> Blocks:
-        """What the hardware would count of each part of each block, parts outermost."""
+        """Count what the hardware would count of each part of each block, parts outermost."""
         count = np.concatenate(
             [
                 np.stack(
@@ -294,7 +295,7 @@ class BlockSelector:
         statistics: Blocks,
         blocks: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Best candidate of each block, and each part's kernel, by what they take; near ties."""
+        """Let exact prices decide near ties; return each block's candidate, each part's kernel."""
         table, missing = table_cycles(self._rom, statistics)
         table = np.where(missing | statistics.infeasible, INFEASIBLE >> 16, table)
         table = table.reshape(len(taken), blocks, -1)
@@ -323,12 +324,15 @@ class BlockSelector:
                 for number, (candidate, end) in enumerate(zip(candidates, ends, strict=True))
             ]
         )
-        # Where the table allows nothing, its choice stands, which says so.
+        # Where the table allows no candidate, its own choice stands: its cost says so.
         best = np.where(least >= INFEASIBLE, totals.argmin(axis=0), sums.argmin(axis=0))
         return best, chosen
 
     def _prices(self, part: _Slice, place: int) -> np.ndarray:
-        """What each block costs in a kernel, as `golden.planner.prices`, in priced cycles."""
+        """Return each block's price in a kernel by the rule of `golden.planner.prices`, in cycles.
+
+        Bytes count with the selector's price.
+        """
         kernel, sums = self.formats[place], part.sums[place]
         words = kernel.index_words(sums.entries)
         cycles = HEADER_CYCLES + np.maximum(part.drained[place], sums.steps)

@@ -1,9 +1,9 @@
-"""Which kernel holds which block: fewest decoder cycles, then fewest bytes.
+"""Chooses the kernel of each block by what the block takes, without a performance table.
 
-The decoder cycles of a block are the greater of two counts, each of them exact for its part of
-the pipeline: *event slots* (what the lanes take) and *decoder steps* (what the index words take).
-Between kernels of equal cycles the one with fewer stored bytes is taken, and between equal bytes
-the first by `golden.formats.Kernel.preference`.
+The kernel with the fewest decoder cycles is taken.  These are the greater of two counts, each of
+them exact for its part of the pipeline: *event slots* (cycles of the lanes) and *decoder steps*
+(cycles for reading the index words).  Between kernels of equal cycles the one with fewer stored
+bytes is taken, and between equal bytes the first by `golden.formats.Kernel.preference`.
 """
 
 from collections.abc import Sequence
@@ -29,22 +29,22 @@ __all__ = [
     "refuse",
 ]
 
-_NEVER = 1 << 40  # above any real column, and sums of it stay far from 64 bits
+_NEVER = 1 << 40  # more cycles than any real column takes; sums of it stay far from 64 bits
 
 
 @dataclass(frozen=True, eq=False)
 class PartChoice:
-    """One part of a block before it is encoded, with what it will take.
+    """One part of a block before it is encoded, with the cycles and words that it will take.
 
     Attributes:
         kernel: the format's name.
-        tile: where its values stand.
-        columns: the tile's columns that make the block.
-        share: which of their non-zeros.
-        kept: bool (columns,), columns of which the part holds anything; None: all.
-        cycles: decoder cycles, header not counted.
-        index_words: header included.
-        value_bytes: stored values.
+        tile: the k tile that holds the values.
+        columns: numbers of the tile's columns that make up the block.
+        share: which non-zeros of these columns belong to the part.
+        kept: bool (columns,), whether the part holds anything of a column; None: all columns.
+        cycles: decoder cycles, without the header's.
+        index_words: index words, with the header.
+        value_bytes: bytes of stored values.
         weight, exact: as in `golden.program.streams.Part`.
     """
 
@@ -60,7 +60,7 @@ class PartChoice:
     exact: bool = True
 
     def part(self) -> Part:
-        """The part with its values."""
+        """Return the part with its values, ready to be encoded."""
         block = self.tile.part(self.columns, self.share, self.kept)
         return Part(self.kernel, block, self.weight, self.exact)
 
@@ -71,21 +71,21 @@ class Chooser(Protocol):
     def choose(
         self, number: int, tile: Tile, blocks: Sequence[np.ndarray], room: int | None
     ) -> list[list[PartChoice]]:
-        """The parts of each block.
+        """Return the parts of each block.
 
         Args:
-            number: of the k tile.
+            number: number of the k tile.
             tile: the k tile.
-            blocks: columns of each block, at least one.
-            room: index words beyond which another kernel is preferred; None: any number.
+            blocks: column numbers of each block, at least one column in each.
+            room: index words of a block beyond which another kernel is preferred; None: no limit.
         """
         ...
 
 
 def built_kernels(shape: ArrayShape, name: str) -> list[Kernel]:
-    """The kernels that ``name`` allows: itself, or for ``auto`` all that hold stored weights.
+    """List the kernels that ``name`` allows: that kernel, or for ``auto`` all for stored weights.
 
-    Kernels for run-time operands are among them only where the array has no other.
+    Kernels for run-time operands are listed for ``auto`` only where the array has no others.
 
     Raises:
         BadInput: the array does not have the kernel.
@@ -100,11 +100,11 @@ def built_kernels(shape: ArrayShape, name: str) -> list[Kernel]:
 
 
 def column_costs(kernels: Sequence[Kernel], tiles: Sequence[Tile]) -> np.ndarray:
-    """Least decoder cycles of each column in each k tile, over the kernels that hold it.
+    """Fewest decoder cycles of each column in each k tile, among the kernels that can hold it.
 
     Returns:
-        int64 (k tiles, columns).  A column that no kernel holds costs more than all that one
-        does, and the more, the more non-zeros it has.
+        int64 (k tiles, columns).  A column that no kernel can hold costs more than any column
+        that one can hold, and the more, the more non-zeros it has.
     """
     costs = []
     for tile in tiles:
@@ -117,10 +117,10 @@ def column_costs(kernels: Sequence[Kernel], tiles: Sequence[Tile]) -> np.ndarray
 
 
 class ByCycles:
-    """Each block whole in the kernel with the fewest decoder cycles, then the fewest bytes.
+    """Holds each block whole, in the kernel with the fewest decoder cycles, then the fewest bytes.
 
     Args:
-        kernels: candidates, in the order that decides between equals.
+        kernels: candidates; between equals the first is taken.
     """
 
     def __init__(self, kernels: Sequence[Kernel]) -> None:
@@ -148,7 +148,7 @@ class ByCycles:
         for place, kernel in enumerate(self.kernels):
             if not kernel.paired:
                 continue
-            # The sums are a lower bound: where that might win, the block itself is walked.
+            # The sums are a lower bound; where it would win, the block's exact cycles are counted.
             others = np.where(able, cycles, _NEVER).min(axis=0)
             for block in np.flatnonzero(able[place] & (cycles[place] <= others)):
                 cycles[place, block] = kernel.cycles(tile.mask(WHOLE)[:, blocks[block]])
@@ -169,7 +169,7 @@ class ByCycles:
 
 
 def refuse(kernel: Kernel) -> NoReturn:
-    """Raise BadInput: the kernel cannot hold the weights."""
+    """Raise BadInput, which says why the kernel cannot hold the weights."""
     why = kernel.refusal()
     raise BadInput(f"kernel: {kernel.name} must be able to hold the weights{why and ', ' + why}")
 
@@ -177,16 +177,16 @@ def refuse(kernel: Kernel) -> NoReturn:
 def kept_rows(
     kernels: Sequence[Kernel], weights: np.ndarray, needed: np.ndarray, k_tile: int
 ) -> np.ndarray:
-    """Rows of k that stay when those that are not needed are dropped from both operands.
+    """Choose the rows of k that are sent; rows that are not needed are dropped from both operands.
 
-    Formats that look at runs of rows may lose by it, as the rows behind a dropped one move to
-    other runs; so whole aligned runs of rows are tried beside single rows, and the one with the
-    fewer decoder cycles is taken.  One row stays where none is needed.
+    Formats that look at runs of rows may lose by that, as the rows behind a dropped one move to
+    other runs.  Dropping whole aligned runs is therefore tried beside dropping single rows, and
+    whichever takes fewer decoder cycles is done.  One row stays where none is needed.
 
     Args:
         kernels: candidates.
         weights: int8 (K, N).
-        needed: bool (K,).
+        needed: bool (K,), rows that must be sent.
         k_tile: rows of an activation tile.
 
     Returns:

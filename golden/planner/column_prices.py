@@ -1,12 +1,12 @@
-"""Cycles and stored bytes of single columns in each way to hold them.
+"""What each column costs in each way to hold it: cycles and stored bytes.
 
 A block's price is nearly the sum of its columns' prices: only the header and the padding of the
-last word belong to the block.  So columns that are cheapest in the same kernels can be brought
-together before any block exists (`golden.planner.grouping`).
+last word belong to the block as a whole.  Columns that are cheapest in the same kernels can
+therefore be brought together before any block exists (`golden.planner.grouping`).
 
 A *variant* is a way to hold a block: one kernel for all of it, or the ``block`` kernel for the
-runs of rows that are full and an event kernel for the rest
-(`golden.planner.block_selector.variants`).
+runs of rows that are full and another kernel for the rest
+(`golden.planner.block_selector.shares_to_try`).
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ from .tile import WHOLE, Share, Tile
 __all__ = ["FORBIDDEN", "Variant", "column_prices", "variants_of"]
 
 Variant = tuple[str, ...]
-"""Kernel of each part."""
+"""Names of the kernels that hold the parts of a block, one or two."""
 
 FORBIDDEN = float(1 << 24)
-"""Cycles of a column in a kernel that cannot hold it: above any real price."""
+"""Cycles that stand for a kernel that cannot hold a column; no real price is as high."""
 
 
 def variants_of(shape: ArrayShape) -> list[Variant]:
-    """Ways to hold a block: the kernels of an array, then the pairs."""
+    """List the variants of an array: its kernels, then the pairs of ``block`` and another one."""
     names = preferred(tuple(name for name in shape.kernels if not KERNELS[name].run_time))
     found: list[Variant] = [(name,) for name in names]
     if "block" in names and shape.block_rows > 1:
-        # Kernels that store nothing but non-zeros hold any rest at a cycle for each.
+        # Kernels that store only non-zeros can hold any rest, at one cycle for each non-zero.
         rest = [name for name in names if not KERNELS[name].stores_zeros]
         found += [("block", name) for name in rest]
     return found
@@ -41,17 +41,18 @@ def variants_of(shape: ArrayShape) -> list[Variant]:
 def column_prices(
     shape: ArrayShape, variants: Sequence[Variant], tile: Tile
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cycles and bytes of each column of a tile in each variant.
+    """Return the cycles and the bytes of each column of a tile in each variant.
 
     Args:
         shape: the array.
-        variants: as from `variants_of`.
-        tile: the rows, all columns.
+        variants: the ways to hold a block, as from `variants_of`.
+        tile: the k tile, with all its columns.
 
     Returns:
-        Two float64 (variants, columns).  Cycles are at least what a shared drain takes between
-        two columns of an engine; `FORBIDDEN` where a kernel cannot hold the column.  Columns
-        share index words, so bytes count a word by its entries.
+        Cycles and bytes, float64 (variants, columns) each.  Cycles are at least what a shared
+        drain takes between two columns of an engine, and at least `FORBIDDEN` where a kernel
+        cannot hold the column.  Columns share index words, so a column pays for the share of a
+        word that its entries fill.
     """
     floor = shape.group * shape.drain_cycles
     columns = tile.block.shape[1]

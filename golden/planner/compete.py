@@ -1,11 +1,16 @@
-"""Plan of an exact product with the selector's kernels: several plans compete.
+"""Several plans of one exact product are made, and the best of them is taken.
 
-The selector's, bit for bit what the hardware would choose, with bytes that only break ties; the
-same with near ties decided by exact prices; for `product` also with bytes that weigh as much as
-cycles; each single kernel that could be as good; and the selector's on grouped columns
-(`golden.planner.grouping`), with the price of a byte at which one per cent of cycles and one of
-bytes are worth the same.  Cycles are counted by the cycle model, at most `COUNTED_TILES` tiles of
-tokens of them.
+These plans compete:
+
+- the fuse selector's, bit for bit what the hardware would choose; bytes only decide between equal
+  cycles;
+- the same, with near ties decided by the exact prices of the blocks;
+- for the objective `product`, a plan of the selector in which a byte weighs as much as a cycle;
+- one plan for each single kernel that could be as good;
+- the selector's plan on grouped columns (`golden.planner.grouping`), where the price of a byte
+  makes one per cent of the cycles and one per cent of the bytes worth the same.
+
+The cycle model counts the cycles of each plan, over at most `COUNTED_TILES` tiles of tokens.
 
 | objective | plan taken                                                                      |
 |-----------|---------------------------------------------------------------------------------|
@@ -48,12 +53,12 @@ __all__ = [
 ]
 
 COUNTED_TILES = 16
-"""Tiles of tokens that competing plans are counted over; further ones repeat the last."""
+"""Tiles of tokens that competing plans are counted over; further tiles repeat the last one."""
 OBJECTIVES = ("cycles", "product")
 TOLERANCE = Fraction(1, 100)
-"""More cycles than the quickest plan's that ``cycles`` gives for fewer bytes."""
+"""Share of the quickest plan's cycles that the objective ``cycles`` gives up for fewer bytes."""
 
-_LEAST_COLUMNS = 2  # per engine, from which there is something to group
+_LEAST_COLUMNS = 2  # columns per engine; with fewer there is nothing to group
 
 _WAYS = {
     "cycles": {
@@ -66,12 +71,12 @@ _WAYS = {
         "selector, bytes as cycles": (CYCLES_TIMES_BYTES, True),
     },
 }
-"""Price of a byte, and whether exact prices decide near ties."""
+"""The selector's plans: price of a byte, and whether exact prices decide near ties."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One plan that competed; cycles of at most `COUNTED_TILES` tiles of tokens."""
+    """One plan that competed.  Its cycles cover at most `COUNTED_TILES` tiles of tokens."""
 
     name: str
     plan: Plan = field(repr=False)
@@ -86,13 +91,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Compiled:
-    """The plan that was taken, and what it was chosen from.
+    """The plan that was taken, and the plans that it was chosen from.
 
     Attributes:
-        chosen: the plan.
-        candidates: all plans, the chosen one among them.
+        chosen: the plan that was taken.
+        candidates: all plans that competed, the chosen one among them.
         objective: a name of `OBJECTIVES`.
-        table: where the selector's figures come from; None where nothing competed.
+        table: performance table that the selector used; None where no plans competed.
     """
 
     chosen: Candidate
@@ -102,13 +107,13 @@ class Compiled:
 
     @property
     def plan(self) -> Plan:
-        """The plan."""
+        """The plan that was taken."""
         return self.chosen.plan
 
     def report(self) -> dict:
-        """Report fields; none where nothing competed.
+        """Fields of the JSON report; the dictionary is empty where no plans competed.
 
-        Decoder cycles are of one tile of tokens, summed over the engines.
+        Decoder cycles are those of one tile of tokens, summed over the engines.
         """
         if self.table is None:
             return {}
@@ -135,14 +140,14 @@ class Compiled:
 
 
 def decoder_cycles(plan: Plan) -> int:
-    """Decoder cycles of a plan's parts and their headers, one tile of tokens, all engines."""
+    """Decoder cycles of all parts of a plan and their headers, for one tile of tokens."""
     return sum(
         int(stream.cycles.sum()) + HEADER_CYCLES * len(stream.blocks) for stream in plan.streams
     )
 
 
 def _side_by_side(blocks: Sequence[np.ndarray]) -> Iterator[tuple[Tile, list[np.ndarray]]]:
-    """Blocks of equal depth in one tile, and the columns of each."""
+    """Yield tiles of all blocks of equal depth, side by side, with the columns of each block."""
     for depth in sorted({len(block) for block in blocks}):
         mine = [block for block in blocks if len(block) == depth]
         ends = np.cumsum([block.shape[1] for block in mine])
@@ -153,7 +158,7 @@ def _side_by_side(blocks: Sequence[np.ndarray]) -> Iterator[tuple[Tile, list[np.
 
 
 def predicted_cycles(table: PerformanceTable, plan: Plan) -> int:
-    """What the table foretells for the parts of a plan, one tile of tokens, all engines."""
+    """Decoder cycles that the table predicts for all parts of a plan, for one tile of tokens."""
     total = 0.0
     for name in plan.kernel_blocks:
         if name not in table.kernels:
@@ -172,7 +177,7 @@ def predicted_cycles(table: PerformanceTable, plan: Plan) -> int:
 
 
 def _whole_blocks(plan: Plan) -> list[np.ndarray]:
-    """The blocks of a plan, their parts put together."""
+    """The blocks of a plan, each with its parts put together again."""
     found = []
     for stream in plan.streams:
         for tile in np.unique(stream.tiles):
@@ -182,7 +187,7 @@ def _whole_blocks(plan: Plan) -> list[np.ndarray]:
 
 
 def oracle_cycles(plan: Plan) -> int:
-    """Decoder cycles of a plan's blocks, each whole in the kernel that is exactly the quickest."""
+    """Decoder cycles of a plan's blocks, each held whole by the kernel of fewest exact cycles."""
     kernels = built_kernels(plan.shape, "auto")
     total = 0
     for tile, places in _side_by_side(_whole_blocks(plan)):
@@ -194,7 +199,10 @@ def oracle_cycles(plan: Plan) -> int:
 
 
 def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
-    """Decoder cycles of a plan's blocks in what the table alone chooses, as the hardware would."""
+    """Exact decoder cycles of a plan's blocks in the kernels that the table alone chooses.
+
+    The hardware would choose the same.
+    """
     selector = BlockSelector(plan.shape, table, CYCLES_FIRST)
     total = 0
     for tile, places in _side_by_side(_whole_blocks(plan)):
@@ -206,13 +214,13 @@ def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
 
 
 def counted(plan: Plan) -> CycleCount:
-    """Cycles of a plan by the cycle model, of at most `COUNTED_TILES` tiles of tokens."""
+    """Count a plan's cycles with the cycle model, over at most `COUNTED_TILES` tiles of tokens."""
     most = COUNTED_TILES * plan.shape.lanes
     return count_cycles(replace(plan, rows=most) if plan.rows > most else plan)
 
 
 def _same_words(plan: Plan, other: Plan) -> bool:
-    """Whether two plans of one product send the engines the same words, and so run alike."""
+    """Whether two plans of one product send the same words, and so take the same cycles."""
     return all(
         np.array_equal(mine.index, its.index) and np.array_equal(mine.values, its.values)
         for mine, its in zip(plan.streams, other.streams, strict=True)
@@ -220,7 +228,7 @@ def _same_words(plan: Plan, other: Plan) -> bool:
 
 
 def _single_bound(operand: Operand, name: str, tiles: int) -> float:
-    """Cycles below which a kernel can't be: its event slots over all engines."""
+    """Lower bound of the cycles with one kernel: its event slots, shared evenly by all engines."""
     shape = operand.shape
     needed = operand.weights[operand.weights.any(axis=1)]
     kernel = KERNELS[name].configured(shape)
@@ -247,23 +255,23 @@ def compile_product(
     drop_activation_rows: bool = False,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Compiled:
-    """Plan O = A @ W: the one way of weights to the words that an array is sent.
+    """Plan O = A @ W: turn the weights into the words that an array is sent.
 
     Args:
         shape: the array.
         activations: int8 (M, K).
         weights: int8 (K, N).
-        table: gives the performance table of the array, asked for where kernels compete.
-        kernel: name of a kernel of the array for all blocks, or ``auto``: those that the selector
-            takes for each block.
-        objective: what ``auto`` is for, see the module.
+        table: function that returns the array's performance table; called only where plans compete.
+        kernel: name of a kernel of the array for all blocks, or ``auto``, with which the selector
+            chooses the kernels of each block.
+        objective: which plan ``auto`` takes, see the module.
         k_split, balance, seed, drop_activation_rows: as for
             `golden.planner.product.plan_matmul`.
         progress: called with (what, done, total).
 
     Raises:
-        BadInput: as `golden.planner.product.plan_matmul`; an unknown objective; a table without
-            the array's kernels.
+        BadInput: the objective is unknown, the table lacks a kernel of the array, or
+            `golden.planner.product.plan_matmul` refuses an argument.
     """
     if objective not in OBJECTIVES:
         raise BadInput(f"objective: must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
@@ -319,22 +327,22 @@ def compile_product(
         if objective == "cycles":
             able = bound <= (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
         else:
-            # No format takes fewer bytes than its values.
+            # Every format stores at least a byte for each non-zero.
             least = bound * np.count_nonzero(weights)
             able = least <= min(candidate.product for candidate in found)
         if able:
             try:
                 found.append(timed(planned(name, name)))
             except BadInput:
-                # Rows that went with others may leave runs that the format can't hold.
+                # Once rows are left out, others fall into runs that the format can't hold.
                 continue
     many = weights.shape[1] >= _LEAST_COLUMNS * shape.engines
     best = min(found, key=lambda candidate: candidate.product)
-    # Over several segments a block has too few columns for its header to pay.
+    # Over several segments a block has too few columns for grouping to repay its header.
     if len(names) > 1 and many and best.plan.segments == 1 and k_split in (1, "auto"):
         progress("group columns", 0, 1)
         price = Fraction(best.cycles * shape.engines, tiles * best.bytes)
-        # Small figures, since the price multiplies every line of the table.
+        # A small numerator and denominator, since the price multiplies every line of the table.
         price = max(CYCLES_FIRST, price.limit_denominator(CYCLES_FIRST.denominator))
         selector = BlockSelector(shape, known, price, refine=True)
         grouping = Grouping(shape, float(price))

@@ -1,8 +1,9 @@
-"""Which engine computes which output column: longest processing time first, k parts.
+"""Deals output columns to engines, and cuts columns into k parts where there are too few.
 
-A column is divided into k parts where there are too few columns to keep the engines busy: each
-part holds some of the column's rows *in every k tile*, since every engine receives every
-activation tile, and a tile without work for an engine makes it wait for those that have.
+Columns are dealt out by longest processing time first.  Where there are too few columns to keep the
+engines busy, each is divided into k parts for several engines.  A part holds some of the column's
+rows *in every k tile*: every engine receives every activation tile, and an engine without work for
+a tile waits for the others.
 """
 
 import heapq
@@ -18,9 +19,10 @@ __all__ = ["assign_columns", "cut_rows"]
 def assign_columns(costs: np.ndarray, engines: int, segments: int) -> list[list[np.ndarray]]:
     """Distribute columns (or k parts of columns) over segments and engines.
 
-    A segment is what the array holds at once; within one, engines run side by side, so their
-    loads should be equal.  Columns go to segments in snake order of their cost, then to the
-    engine with the least load that still has a place (Graham 1969), heaviest first.
+    A segment is what the array holds at once.  Within a segment the engines run side by side, so
+    their loads should be equal.  In order of their cost, columns are dealt to the segments, back
+    and forth, as many at a time as there are engines.  Within a segment, the heaviest column first,
+    each goes to the engine with the least load that still has a place (Graham 1969).
 
     Args:
         costs: int64 (N,), decoder cycles per column.
@@ -28,8 +30,8 @@ def assign_columns(costs: np.ndarray, engines: int, segments: int) -> list[list[
         segments: number of segments.
 
     Returns:
-        ``[segment][engine]`` -> column numbers, int64, possibly empty; every column once.
-        Deterministic: equal loads go to the lower engine number.
+        Column numbers as ``[segment][engine]``, int64, possibly empty; every column stands there
+        once.  Between engines of equal load the lower number is taken.
     """
     order = np.argsort(-costs, kind="stable")
     rank = np.arange(len(order))
@@ -51,25 +53,25 @@ def assign_columns(costs: np.ndarray, engines: int, segments: int) -> list[list[
 
 
 def cut_rows(weights: np.ndarray, bounds: np.ndarray, parts: int, how: str) -> np.ndarray:
-    """Give each row of each column to one of its k parts.
+    """Say for each row of each column to which of the column's k parts it belongs.
 
     Args:
         weights: int8 (K, N).
         bounds: int64 (k tiles + 1,), first row of each k tile, then K.
         parts: number of k parts.
-        how: ``rank``: the non-zeros of a column and tile are dealt out in turn, so that parts
-            are equal to one event and end near the end of the tile, which saves close tokens;
-            ``range``: each part is one range of whole 16-row chunks of the tile, which leaves
-            runs of rows together for formats that store runs.
+        how: with ``rank`` the non-zeros of a column in a tile are dealt out in turn, so that the
+            parts differ by one event at most and end near the end of the tile, which saves close
+            tokens; with ``range`` each part is one range of whole 16-row chunks of the tile, which
+            keeps runs of rows together for formats that store runs.
 
     Returns:
-        int16 (K, N), number of the part; rows that are zero go with either.
+        int16 (K, N), number of the part of each row; for a zero the number means nothing.
     """
     part = np.empty(weights.shape, np.int16)
     for tile, (low, high) in enumerate(pairwise(bounds)):
         if how == "rank":
             rank = np.cumsum(weights[low:high] != 0, axis=0) - 1
-            # Another part takes the odd event of each tile.
+            # The part that takes the odd event changes from tile to tile.
             part[low:high] = (rank + tile) % parts
         else:
             chunks = -(-int(high - low) // CHUNK)

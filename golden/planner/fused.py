@@ -1,16 +1,17 @@
-"""A weight matrix whose k tiles have scales of their own: what is planned, and its product.
+"""A weight matrix whose k tiles have scales of their own, its plan and its exact product.
 
-The rows of a matrix are dealt to k tiles, and in the columns of one block (an engine's share of a
-segment) each tile has its own scale.  A tile's block is a part; its header carries the scale as a
-Q15 weight, the weights of a column sum to one over its tiles, and the drain fuses the tiles' sums
-(`golden.numerics.combine`).  No index tells whose a value is, so parts cost neither a bit nor an
-event; what they can cost is a header, where there are more tiles than the array asks for.
+The rows of the matrix are dealt to k tiles.  In the columns of one block (an engine's share of a
+segment) each tile has its own scale.  The header of a tile's block carries that scale as a Q15
+weight.  The weights of a column sum to one over its tiles, and the drain adds up the weighted sums
+of the tiles (`golden.numerics.combine`).  Which tile a value belongs to follows from its row, so
+scales per tile cost neither an index bit nor an event.  They cost headers where there are more
+tiles than the array asks for.
 
     real weight of row k in column n = S[n] * weights[tile of k][n] / 32768 * value[k][n]
 
-`plan_fused` makes a plan of it, as `golden.planner.product.plan_matmul` does of a plain matrix::
+`plan_fused` plans such a matrix, as `golden.planner.product.plan_matmul` plans a plain one::
 
-    fused = ...                              # golden.planner.scales.split_scales
+    fused = ...                              # golden.planner.part_search.split_scales
     plan = plan_fused(shape, len(activations), fused)
     out = fused.product(activations, shape.rounding)  # int32, in units of S: what the array gives
 """
@@ -44,15 +45,15 @@ class FusedMatrix:
 
     Attributes:
         matrix: int8 (rows, N), the rows in the order in which they are sent.
-        order: int64 (rows,), the row of the original matrix that each of them is.
+        order: int64 (rows,), number of each row in the original matrix.
         bounds: int64 (tiles + 1,), first row of each k tile, then the number of rows.
         assignment: output columns by segment and engine, each column once.
-        weights: int64 (tiles, N), Q15; the columns of one engine's segment share theirs.
+        weights: int64 (tiles, N), Q15, equal for all columns of one engine in one segment.
         scale: float64 (N,), S, real value of one unit of the fused product.
 
     Raises:
-        BadInput: weights that break the rule, bounds that do not ascend, columns that are not
-            there once, or that share a block and not their weights.
+        BadInput: the weights of a column do not sum to one, the bounds do not ascend, a column is
+            missing or stands there twice, or columns of one block have different weights.
     """
 
     matrix: NDArray[np.int8] = field(repr=False)
@@ -81,12 +82,12 @@ class FusedMatrix:
 
     @property
     def tiles(self) -> int:
-        """K tiles, each with its own scale."""
+        """Number of k tiles."""
         return len(self.bounds) - 1
 
     @property
     def tile_of_row(self) -> NDArray[np.int64]:
-        """Tile of each row that is sent, int64 (rows,)."""
+        """Number of the tile of each row that is sent, int64 (rows,)."""
         return np.repeat(np.arange(self.tiles), np.diff(self.bounds))
 
     @property
@@ -95,13 +96,16 @@ class FusedMatrix:
         return (self.scale * self.weights / UNIT)[self.tile_of_row]
 
     def unordered(self, depth: int) -> NDArray[np.int8]:
-        """The values in the original matrix' order, int8 (depth, N); rows not sent are zero."""
+        """Return the values in the original order of rows, int8 (depth, N).
+
+        Rows that are not sent are zero.
+        """
         found = np.zeros((depth, self.matrix.shape[1]), np.int8)
         found[self.order] = self.matrix
         return found
 
     def real(self, depth: int) -> NDArray[np.float64]:
-        """The real matrix that the values stand for, float64 (depth, N)."""
+        """Return the real matrix that the values stand for, float64 (depth, N)."""
         found = np.zeros((depth, self.matrix.shape[1]))
         found[self.order] = self.matrix * self.row_scale
         return found
@@ -109,30 +113,30 @@ class FusedMatrix:
     def product(
         self, activations: NDArray[np.int8], rounding: Rounding = "half_even"
     ) -> NDArray[np.int32]:
-        """The fused product, int32 (M, N), in units of S.
+        """Compute the fused product, int32 (M, N), in units of S.
 
         Args:
             activations: int8 (M, K), channels in the original order.
-            rounding: the array's (`ArrayShape.rounding`).
+            rounding: how the array rounds (`ArrayShape.rounding`).
         """
         sent = activations[:, self.order]
         partials = [matmul(sent[:, a:b], self.matrix[a:b]) for a, b in pairwise(self.bounds)]
         return combine(np.stack(partials), self.weights, rounding=rounding)
 
     def chooser(self, kernels: Sequence[Kernel], items: Items) -> Chooser:
-        """The parts of each block: here one, in whichever kernel is the quickest.
+        """Return a chooser that holds each block in its quickest kernel, with its tile's weight.
 
         Args:
             kernels: candidates.
-            items: the columns, of the rows that are sent.
+            items: the columns, cut to the rows that are sent.
         """
         return _WeightedTiles(self.weights, kernels)
 
     def without(self, dropped: NDArray[np.bool_]) -> "FusedMatrix":
-        """The same without some rows, as far as each tile keeps one.
+        """Return the matrix without some rows; each tile keeps at least one.
 
         Args:
-            dropped: bool (K,), rows of the original matrix.
+            dropped: bool (K,), rows of the original matrix to leave out.
         """
         stays = ~dropped[self.order]
         for low, high in pairwise(self.bounds):
@@ -142,7 +146,7 @@ class FusedMatrix:
 
 
 class _WeightedTiles:
-    """Each block whole in the quickest kernel, with its tile's weight.
+    """Holds each block whole in its quickest kernel and gives it the weight of its tile.
 
     Args:
         weights: int64 (tiles, N), Q15.
@@ -161,7 +165,7 @@ class _WeightedTiles:
         if tiles == 1:
             return found
         return [
-            # A dummy of zeros keeps an engine without columns in step; its weight is 1.0.
+            # An engine without columns gets a dummy of zeros, whose weight is 1.0, to keep in step.
             [part]
             if columns[0] >= outputs
             else [replace(part, weight=int(self._weights[number, columns[0]]), exact=False)]
@@ -170,17 +174,18 @@ class _WeightedTiles:
 
 
 def plan_fused(shape: ArrayShape, rows: int, fused: FusedMatrix, kernel: str = "auto") -> Plan:
-    """Plan the fused product of ``rows`` tokens.
+    """Plan the product of a fused matrix.
 
     Args:
         shape: the array, with fusion.
-        rows: M.
+        rows: number of tokens, M.
         fused: the weights, with columns for each engine of the array.
-        kernel: a kernel of the array for all blocks, or ``auto``: for each the quickest.
+        kernel: a kernel of the array for all blocks, or ``auto``, which takes the quickest for
+            each block.
 
     Raises:
-        BadInput: an array without fusion or without the kernel, a tile or a block that is too
-            large for it, a kernel that cannot hold the weights, or rings that are too small.
+        BadInput: the array lacks fusion or the kernel, a tile or a block is too large for it, the
+            kernel cannot hold the weights, or the rings are too small.
     """
     if not shape.fusion:
         raise BadInput("schedule.fusion: must be true for scales per part, got false")

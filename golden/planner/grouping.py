@@ -1,23 +1,23 @@
-"""Like columns on one engine, k tiles that end where the structure does.
+"""Cuts the weights into blocks that each have one structure, so that one kernel suits them.
 
-A block pays for its kernel's index over all its rows and columns, so it should be of one
-structure.  Two choices decide that, and both are made from the prices of single columns
-(`golden.planner.column_prices`), with a byte at ``price`` cycles:
+A block pays for its kernel's index over all its rows and columns, so its rows and columns should
+be of one structure.  Two choices decide that.  Both are made from the prices of single columns
+(`golden.planner.column_prices`), where a stored byte costs ``price`` cycles:
 
-1. *Bounds of the k tiles.*  Columns are bisected into groups of like prices; over borders at
-   whole steps of rows the partition of least total price is found by dynamic programming, each
-   group in its cheapest variant in each tile.
-2. *Columns of each engine.*  Bisection again, on the final tiles: the columns are ordered along
-   the principal axis of their prices and cut in proportion to the engines on either side, down
-   to single engines.  Then simulated annealing (Kirkpatrick, Gelatt, Vecchi 1983) exchanges and
-   moves columns within a segment, with the energy::
+1. *Where the k tiles end.*  The columns are bisected into groups of similar prices.  Borders may
+   stand at every `_STEP` rows; dynamic programming finds the partition of least total price, in
+   which each group has its cheapest variant in each tile.
+2. *Which columns share an engine.*  The columns are bisected again, by their prices in the final
+   tiles: they are ordered along the principal axis of these prices and cut in proportion to the
+   engines on either side, down to single engines.  Then simulated annealing (Kirkpatrick, Gelatt,
+   Vecchi 1983) exchanges and moves columns within a segment, to lower the energy::
 
        sum over engines, tiles of min over variants of (sum of column prices + headers)
        + weight * sum over engines of (cycles - mean)^2
 
-   whose second term stands for the makespan.
+   The second term stands for the makespan.
 
-Deterministic by the seed.
+The same seed gives the same result.
 """
 
 from collections.abc import Sequence
@@ -35,27 +35,27 @@ from .tile import Tile
 
 __all__ = ["Grouping", "bisect_columns"]
 
-_STEP = 64  # rows between possible borders: whole index words of every kernel
-_SAMPLED = 256  # columns by which bounds are chosen
-_MOVES = 1000  # tried per column
+_STEP = 64  # rows between possible borders, which fill whole index words of every kernel
+_SAMPLED = 256  # columns that the bounds of the k tiles are chosen by
+_MOVES = 1000  # steps of the annealing for each column
 _MOST_MOVES = 2_000_000
 _MOVED = 0.2  # share of the steps that move one column instead of exchanging two
-_HEAT = 0.0003  # of a usual change: a warmer start would scatter the like columns again
-_DECADES = 5.0  # that the temperature falls by
-_ITERATIONS = 20  # of the search for the principal axis
+_HEAT = 0.0003  # first temperature, in usual changes; a warmer start would undo the bisection
+_DECADES = 5.0  # powers of ten that the temperature falls by
+_ITERATIONS = 20  # of the power iteration for the principal axis
 _SPREAD = 0.02  # share of an engine's cycles at which imbalance weighs like the longest engine
 
 
 def bisect_columns(
     features: np.ndarray, load: np.ndarray, bins: int, most: int | None = None
 ) -> list[np.ndarray]:
-    """Cut columns into ``bins`` groups of nearly equal load, like ones together.
+    """Divide columns into groups of nearly equal load, so that similar columns share a group.
 
     Args:
-        features: float64 (columns, features).
-        load: float64 (columns,), cycles of each, above 0.
+        features: float64 (columns, features); columns with close features are similar.
+        load: float64 (columns,), cycles of each column, above 0.
         bins: number of groups.
-        most: columns of a group at most; there must be bins for all.
+        most: largest number of columns in a group; ``bins`` groups must have room for all.
 
     Returns:
         Column numbers of each group, ascending; groups are empty where columns are few.
@@ -69,11 +69,11 @@ def bisect_columns(
         if len(columns) > 1:
             mine = features[columns] - features[columns].mean(axis=0)
             axis = _principal_axis(mine)
-            # Rounded, so that the order of like columns does not hang on the last bits.
+            # Rounded, so that the order of equal columns does not depend on the last bits.
             columns = columns[np.argsort(np.round(mine @ axis, 6), kind="stable")]
         done = np.cumsum(load[columns])
         place = int(np.searchsorted(done - load[columns] / 2, done[-1:].sum() * left / bins))
-        # Each side keeps a column for each of its groups where there are enough.
+        # Each side keeps at least one column for each of its groups, where there are enough.
         spare = len(columns) - bins
         place = min(max(place, left), left + spare) if spare >= 0 else min(place, left)
         place = max(min(place, left * limit), len(columns) - (bins - left) * limit)
@@ -84,11 +84,11 @@ def bisect_columns(
 
 @dataclass(frozen=True)
 class Grouping:
-    """Bounds and columns for `golden.program.plan.plan_matmul`.
+    """Chooses k tiles and the columns of each engine for `golden.planner.product.plan_matmul`.
 
     Attributes:
         shape: the array.
-        price: cycles of a stored byte.
+        price: what a stored byte costs, in cycles.
     """
 
     shape: ArrayShape
@@ -96,12 +96,12 @@ class Grouping:
 
     @cached_property
     def variants(self) -> list[Variant]:
-        """Ways to hold a block."""
+        """All ways in which the array can hold a block."""
         return variants_of(self.shape)
 
     @cached_property
     def _header(self) -> np.ndarray:
-        """Price of the headers of a block in each variant, and of half a word of padding."""
+        """Price of a block's headers and half a word of padding, in each variant."""
         parts = np.array([len(variant) for variant in self.variants])
         return parts * (1 + 12 * self.price)
 
@@ -110,10 +110,13 @@ class Grouping:
         return np.minimum(cycles + self.price * stored, FORBIDDEN), cycles
 
     def bounds(self, sent: SentRows) -> np.ndarray:
-        """Bounds of the k tiles, int64 (k tiles + 1,); see the module.
+        """Choose where the k tiles end, as the module describes.
 
         Args:
             sent: the rows that are sent.
+
+        Returns:
+            int64 (k tiles + 1,), first row of each tile, then the number of rows.
         """
         weights = sent.weights
         depth, outputs = weights.shape
@@ -144,12 +147,15 @@ class Grouping:
         return borders[chosen[::-1]]
 
     def assign(self, items: Items, segments: int, seed: int) -> list[list[np.ndarray]]:
-        """Columns of each segment and engine, ``[segment][engine]``; every column once.
+        """Choose the columns of each engine, as the module describes.
 
         Args:
             items: the columns.
-            segments: turns in which the columns are in the rings.
-            seed: of the annealing.
+            segments: number of segments, which take turns in the rings.
+            seed: seed of the annealing.
+
+        Returns:
+            Column numbers as ``[segment][engine]``; every column stands there once.
         """
         engines = self.shape.engines
         found = [self._priced(tile) for tile in items.tiles]
@@ -187,10 +193,13 @@ class Grouping:
 
 
 def _principal_axis(rows: np.ndarray) -> np.ndarray:
-    """Direction of the greatest spread of centred rows, by power iteration; float64 (features,).
+    """Find the direction in which centred rows spread most, by power iteration.
 
-    Its largest entry is positive.  A few iterations are enough: the axis orders columns, and
-    where two directions spread alike either will do.
+    A few iterations are enough: the axis only orders the columns, and where two directions spread
+    equally either of them serves.
+
+    Returns:
+        float64 (features,); its largest entry is positive.
     """
     spread = np.square(rows).sum(axis=0)
     axis = np.zeros(rows.shape[1])
@@ -205,8 +214,12 @@ def _principal_axis(rows: np.ndarray) -> np.ndarray:
 
 
 def _features(prices: Sequence[np.ndarray]) -> np.ndarray:
-    """What each variant costs above the cheapest, tile by tile: float64 (columns, features)."""
+    """What each variant costs a column above its cheapest one, in every tile.
+
+    Returns:
+        float64 (columns, features), one feature for each tile and variant.
+    """
     extra = [tile - tile.min(axis=0) for tile in prices]
-    # A column that a kernel refuses must not drown all other differences.
+    # A kernel that refuses a column must not outweigh all other differences.
     clipped = [np.minimum(tile, 4 * np.median(tile) + 1) for tile in extra]
     return np.concatenate(clipped, axis=0).T

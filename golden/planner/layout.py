@@ -1,9 +1,9 @@
-"""Where the weights go: segments, engines, kernels.
+"""Decides where the weights go: to which segment and engine, and in which kernels.
 
-As many columns as the rings hold compressed make a segment.  Within it, longest processing time
-gives a start and simulated annealing improves it; whichever is predicted to take fewer cycles
-with the kernels that its blocks really get is taken.  All of it is decided on the figures of the
-columns (`golden.planner.tile`); nothing is encoded here.
+A segment is as many columns as the rings hold compressed.  Within a segment, columns are first
+dealt out by longest processing time, which simulated annealing then improves.  Both distributions
+get their kernels, and the one that is predicted to take fewer cycles is kept.  All of this is
+decided on the figures of the columns (`golden.planner.tile`); nothing is encoded here.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ __all__ = [
     "tilings",
 ]
 
-_PARTS = (1, 2, 4, 8, 16)  # numbers of k parts that ``auto`` tries
+_PARTS = (1, 2, 4, 8, 16)  # numbers of k parts that ``k_split: auto`` tries
 _MANY_COLUMNS = 16  # columns or parts per engine from which more parts are not tried
 _LEAD = 64  # rows that a short first tile is a multiple of
 _BYTES = WORD_BITS // 8
@@ -41,16 +41,16 @@ where there is one, what is meant to be better."""
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Blocks of all engines, decided and not yet encoded.
+    """The blocks of all engines with their kernels, before they are encoded.
 
     Attributes:
-        items: what was distributed.
-        columns: ``[engine][segment]``, items of each, at least one (the dummy).
-        parts: ``[engine][segment][k tile]``, the parts of each block.
-        segments: columns' turns in the rings.
-        replay: weights stay in the rings for all tiles of tokens of a job.
-        predicted: cycles of the whole product that `golden.planner.makespan` predicts.
-        predicted_start: the same of the distribution's start.
+        items: the columns, or k parts of columns, that were distributed.
+        columns: ``[engine][segment]``, numbers of its items, at least one (the dummy).
+        parts: ``[engine][segment][k tile]``, the parts of its block.
+        segments: number of segments, which take turns in the rings.
+        replay: whether the weights stay in the rings for all tiles of tokens of a job.
+        predicted: cycles of the whole product, as `golden.planner.makespan` predicts them.
+        predicted_start: the same for the distribution that the search started from.
     """
 
     items: Items = field(repr=False)
@@ -72,7 +72,7 @@ def decide(
         for engine in range(shape.engines)
         for columns in (dealt[segment][engine] for segment in range(segments))
     ]
-    # With one column to an engine nothing is left to shrink: then a kernel must fit the ring.
+    # A block of one column cannot get smaller, so its kernel must be one that fits the ring.
     single = all(len(columns) == 1 for columns in blocks)
     room = shape.index_words - 3 * shape.words_per_beat - 1 if single else None
     tiles = [chooser.choose(n, tile, blocks, room) for n, tile in enumerate(items.tiles)]
@@ -87,8 +87,8 @@ def decide(
 
 
 def _sizes(layout: Layout) -> tuple[np.ndarray, np.ndarray, int]:
-    """Index words and value bytes of each block, int64 (engines, segments, k tiles), and the most
-    index words of a part.
+    """Sizes of all blocks: index words and value bytes, int64 (engines, segments, k tiles) each,
+    and the most index words of any part.
     """
     index, values, most = [], [], 0
     for engine in layout.parts:
@@ -102,7 +102,7 @@ def _sizes(layout: Layout) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def overflow(shape: ArrayShape, layout: Layout) -> float:
-    """How many times the rings the layout would need."""
+    """How much of the rings the layout fills: above 1 it does not fit."""
     index, values, most = _sizes(layout)
     index_room = shape.index_words - 3 * shape.words_per_beat
     values_room = shape.value_words - 3 * shape.words_per_beat
@@ -118,7 +118,7 @@ def overflow(shape: ArrayShape, layout: Layout) -> float:
 
 
 def predict(shape: ArrayShape, layout: Layout, m_tiles: int) -> int:
-    """Hand a layout's blocks to `makespan`."""
+    """Predict the cycles of a layout with `makespan`."""
     index, values, _ = _sizes(layout)
     words = index + -(-values // _BYTES)
     blocks = [block for engine in layout.parts for segment in engine for block in segment]
@@ -153,7 +153,7 @@ def arrange(
         chooser: decides on kernels.
         items: columns, or k parts of columns.
         m_tiles: tiles of tokens of the product.
-        deal: ways to deal the items out.
+        deal: returns distributions of the items for a number of segments.
 
     Raises:
         BadInput: the rings cannot hold the weights, or no kernel can.
@@ -164,7 +164,7 @@ def arrange(
         columns, refused = most, 0
         while columns >= 1:
             segments = -(-items.count // (shape.engines * columns))
-            # Fewer columns at once in as many segments are dealt out alike.
+            # Fewer columns at once that need as many segments would be dealt out in the same way.
             if segments == refused and columns > 1:
                 columns -= 1
                 continue
@@ -190,7 +190,7 @@ def _better(
     ways: Iterable[list[list[np.ndarray]]],
     m_tiles: int,
 ) -> Layout:
-    """The layout of least predicted cycles that fits the rings, the start among them."""
+    """Return the layout of fewest predicted cycles among the start and the others that fit."""
     first = least = predict(shape, start, m_tiles)
     best = start
     for dealt in ways:
@@ -202,11 +202,12 @@ def _better(
 
 
 def tilings(shape: ArrayShape, depth: int) -> list[np.ndarray]:
-    """Bounds of the k tiles: whole ones first, or a short one first.
+    """Return bounds of k tiles to try: with a whole first tile, then with a short one.
 
-    The engines idle while the first tile of a job loads.  A short one ends that early, and the
-    next loads while it is worked on.  It is a whole number of index words, so that runs of rows
-    stay where they are, and costs one more close of each column where K has no remainder.
+    The engines idle while the first tile of a job loads.  A short first tile shortens that, and
+    the next tile loads while the engines work on it.  It covers a whole number of index words, so
+    that runs of rows stay together.  Where K is a multiple of the tile it adds a tile, and with it
+    one close of each column.
     """
     tile = shape.k_tile
     standard = np.append(np.arange(0, depth, tile), depth)
@@ -217,10 +218,10 @@ def tilings(shape: ArrayShape, depth: int) -> list[np.ndarray]:
 
 
 def parts_to_try(shape: ArrayShape, outputs: int, k_split: int | str) -> list[int]:
-    """Numbers of k parts that ``k_split`` allows for a matrix of ``outputs`` columns.
+    """List the numbers of k parts that ``k_split`` allows for a matrix of ``outputs`` columns.
 
     Raises:
-        BadInput: neither ``auto`` nor a power of two that divides the engines.
+        BadInput: ``k_split`` is neither ``auto`` nor a power of two that divides the engines.
     """
     if k_split == "auto":
         return [

@@ -1,11 +1,11 @@
-"""Cycles that a distribution of columns is predicted to take: what layouts are ranked by."""
+"""Predicts the cycles of a distribution of columns, by which layouts are ranked."""
 
 import numba
 import numpy as np
 
 __all__ = ["makespan"]
 
-_PLAYS = 16  # tiles of tokens that `makespan` walks; further ones repeat the last
+_PLAYS = 16  # tiles of tokens that `makespan` walks through; further tiles repeat the last one
 
 
 @numba.njit(cache=True)
@@ -63,28 +63,29 @@ def makespan(
     m_tiles: int,
     replayed: bool,
 ) -> int:
-    """Predicted cycles of a distribution, in a small part of the cycle model's time.
+    """Predict the cycles of a distribution in a small part of the cycle model's time.
 
-    Engines slip by up to ``tiles`` activation tiles; a tile arrives when its buffer is free and
-    its beats are sent; a group is not faster than its drain and its weight port.  What is left
-    out is latency: the figure ranks distributions and does not replace the cycle model.
+    Engines slip against each other by up to ``tiles`` activation tiles.  A tile arrives when its
+    buffer is free and its beats are sent.  A group is no faster than its drain and its weight
+    port.  Latencies are left out, so the figure ranks distributions and does not replace the cycle
+    model.
 
     Args:
         loads: int64 (segments, k tiles, engines), decoder cycles of each block.
         closes: int64 (segments, k tiles, engines), columns that each block closes.
         words: int64 (segments, k tiles, groups), beats of weights.
         beats: int64 (k tiles,), beats of each activation tile.
-        group: engines of a drain and weight port.
-        tiles: activation tile buffers.
+        group: engines that share a drain and a weight port.
+        tiles: number of activation tile buffers.
         drain_cycles: cycles to drain one column.
         m_tiles: tiles of tokens.
-        replayed: weights are sent once per segment, else for each tile of tokens.
+        replayed: whether weights are sent once for a segment; if not, for each tile of tokens.
     """
     walked = min(m_tiles, _PLAYS)
     args = (loads, closes, words, beats, group, tiles, drain_cycles)
     cycles = int(_makespan(*args, walked, replayed))
     if walked < m_tiles:
-        # Two walks tell the steady rate from the start.
+        # A second walk over half as many tiles separates the steady rate from the start.
         rate = (cycles - int(_makespan(*args, _PLAYS // 2, replayed))) / (_PLAYS - _PLAYS // 2)
         cycles += round(rate * (m_tiles - walked))
     return cycles

@@ -1,9 +1,9 @@
-"""Performance table of a configuration from the cycle model, where none was measured on the RTL.
+"""Computes a performance table with the cycle model, where none was measured on the RTL.
 
 The cycle model gives the cycles that the RTL takes, so the figures are those that a measurement
-would give; the table says ``computed`` all the same.  Measured is one group of engines, since
-groups share nothing but the activation tiles.  Every point compares two runs of the same blocks
-that differ in their tiles of tokens alone, so that loading and start-up cancel.
+would give; the table still says that it was ``computed``.  Only one group of engines is run, since
+groups share nothing but the activation tiles.  Each point of the table compares two runs of the
+same blocks that differ only in their tiles of tokens, so that loading and start-up cancel.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,16 @@ from .product import plan_without_search
 
 __all__ = ["computed_table", "table_shapes"]
 
-_TILES = (2, 4)  # tiles of tokens of the two runs that are compared
+_TILES = (2, 4)  # tiles of tokens in the two runs that are compared
 _SEED = 43
-_STEPS = 1 << (BINS - 2)  # the elements of a block must be a multiple of it
+_STEPS = 1 << (BINS - 2)  # the number of elements of a block must be a multiple of this
 
 
 def table_shapes(shape: ArrayShape) -> tuple[tuple[int, int], ...]:
-    """Depth and columns of the blocks that a plan makes: whole and short tiles, few and many.
+    """List shapes of blocks, (depth, columns), like those that plans make.
 
-    Every one has a multiple of 64 elements, so that each density step is a whole count.
+    Whole and short tiles stand there with few and many columns.  Every shape has a multiple of 64
+    elements, so that each step of density is a whole number of non-zeros.
     """
     depths = {shape.k_tile, max(16, min(64, shape.k_tile // 8))}
     columns = {4, min(16, shape.columns)}
@@ -37,7 +38,7 @@ def table_shapes(shape: ArrayShape) -> tuple[tuple[int, int], ...]:
 
 
 def _measure(kernel: Kernel, weights: np.ndarray, shape: ArrayShape) -> tuple[int, int, int]:
-    """Further cycles and events of further blocks, and the stored bytes."""
+    """Return the cycles and events that more tiles of tokens add, and the stored bytes."""
     bounds = np.array([0, len(weights)])
     plan = plan_without_search(shape, [kernel], weights, bounds, max(_TILES) * shape.lanes)
     few, many = (count_cycles(replace(plan, rows=tiles * shape.lanes)) for tiles in _TILES)
@@ -51,19 +52,19 @@ def computed_table(
     seed: int = _SEED,
     kernels: Sequence[str] = STORED,
 ) -> PerformanceTable:
-    """Table of an array's kernels from the cycle model.
+    """Compute the table of an array's kernels with the cycle model.
 
     Args:
         shape: the array.
-        config_hash: of its configuration, 64 hexadecimal digits.
-        shapes: depth and columns of an engine's blocks, by default `table_shapes`.
-        seed: of the masks.
-        kernels: of which those that the array has are measured.
+        config_hash: hash of its configuration, 64 hexadecimal digits.
+        shapes: depth and columns of an engine's blocks, by default those of `table_shapes`.
+        seed: seed of the random masks.
+        kernels: names of kernels; those that the array has are run.
     """
     chosen = table_shapes(shape) if shapes is None else tuple(shapes)
     points = []
     for depth, columns in chosen:
-        # Rings that hold the whole block: their depth does not matter while they replay.
+        # The rings hold the whole block; their depth does not matter while they replay it.
         words = 1 << (depth * columns // 8 + 64).bit_length()
         array = replace(
             shape,

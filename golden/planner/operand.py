@@ -1,8 +1,8 @@
-"""The weights of a product and what follows from them alone, computed once for all plans.
+"""The weights of a product with everything that follows from them alone, computed once.
 
-Several plans of one product compete (`golden.planner.compete`).  They differ in kernels and in
-how columns are dealt, but tiles, figures of columns and the start of the distribution are theirs
-together.
+Several plans of one product compete (`golden.planner.compete`).  They differ in kernels and in how
+columns are dealt to engines.  The k tiles, the figures of the columns and the distribution that the
+search starts from are the same for all of them, and are kept here.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ __all__ = ["Items", "Operand", "SentRows"]
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """What is distributed: columns, or k parts of columns, cut into k tiles.
+    """The columns, or k parts of columns, that are dealt to engines, cut into k tiles.
 
     The last item is a dummy without any non-zero, for engines that get no other.
 
     Attributes:
-        block: int8 (K, items + 1).
-        column: int64 (items + 1,), output column of each; -1 for the dummy.
-        part: int64 (items,), its k part; parts without any non-zero are left out.
+        block: int8 (K, items + 1), the weights of each item.
+        column: int64 (items + 1,), output column of each item; -1 for the dummy.
+        part: int64 (items,), k part of each item; parts without any non-zero are left out.
         bounds: int64 (k tiles + 1,), first row of each k tile, then K.
-        parts: k parts of a column.
+        parts: number of k parts of a column.
     """
 
     block: np.ndarray = field(repr=False)
@@ -45,22 +45,22 @@ class Items:
 
     @property
     def count(self) -> int:
-        """Items without the dummy."""
+        """Number of items, without the dummy."""
         return len(self.column) - 1
 
     @cached_property
     def tiles(self) -> list[Tile]:
-        """The k tiles."""
+        """The k tiles, each with the figures of its columns."""
         return [Tile(self.block[low:high]) for low, high in pairwise(self.bounds)]
 
     def costs(self, kernels: Sequence[Kernel]) -> np.ndarray:
-        """Decoder cycles of each item in each tile, in its best kernel; int64 (k tiles, items)."""
+        """Decoder cycles of each item in each tile, in its best kernel, int64 (k tiles, items)."""
         return column_costs(kernels, self.tiles)[:, :-1]
 
     def assigned(
         self, kernels: Sequence[Kernel], engines: int, segments: int, seed: int | None
     ) -> list[list[np.ndarray]]:
-        """Items of each engine in each segment; annealed where a seed is given."""
+        """Deal the items to segments and engines; a seed asks for annealing on top."""
         key = tuple(kernel.name for kernel in kernels), engines, segments, seed
         if key not in self._starts:
             costs = self.costs(kernels)
@@ -75,11 +75,11 @@ class Items:
 
 @dataclass(frozen=True, eq=False)
 class SentRows:
-    """The rows of k that are sent, and the items that they make.
+    """The rows of k that are sent, and the items that are made of them.
 
     Attributes:
         kept: int64 (depth,), numbers of the rows.
-        weights: int8 (depth, N), rows that stay only to keep a run whole cleared.
+        weights: int8 (depth, N); a row that is sent only to keep a run whole is all zeros.
     """
 
     kept: np.ndarray
@@ -87,7 +87,10 @@ class SentRows:
     _items: dict = field(default_factory=dict, repr=False)
 
     def items(self, bounds: np.ndarray, parts: int = 1, how: str = "rank") -> Items:
-        """Columns, or each column's rows cut into ``parts`` (`golden.planner.distribute`)."""
+        """Return the columns as items, or each column cut into ``parts`` of its rows.
+
+        `golden.planner.distribute.cut_rows` explains ``how``.
+        """
         key = bounds.tobytes(), parts, how if parts > 1 else ""
         if key not in self._items:
             self._items[key] = self._cut(bounds, parts, how)
@@ -118,12 +121,12 @@ class SentRows:
 
 
 class Operand:
-    """Weights of a product on an array.
+    """The weights of a product on an array, and what was computed from them so far.
 
     Args:
         shape: the array.
         weights: int8 (K, N).
-        needed: bool (K,), rows that count; the others may be left out of both operands.
+        needed: bool (K,), rows that must be sent; the others may be left out of both operands.
     """
 
     def __init__(self, shape: ArrayShape, weights: np.ndarray, needed: np.ndarray) -> None:
@@ -131,11 +134,11 @@ class Operand:
         self._sent: dict[bytes, SentRows] = {}
 
     def sent(self, kernels: Sequence[Kernel]) -> SentRows:
-        """The rows that are sent where these kernels may hold the blocks."""
+        """Return the rows that are sent if these kernels may hold the blocks."""
         kept = kept_rows(kernels, self.weights, self.needed, self.shape.k_tile)
         key = kept.tobytes()
         if key not in self._sent:
-            # Rows that stay only to keep a run whole must still count for nothing.
+            # A row that stays only to keep a run whole must contribute nothing.
             whole = self.needed[kept].all()
             rows = self.weights[kept] if len(kept) < len(self.weights) else self.weights
             sent = rows if whole else np.where(self.needed[kept][:, None], rows, 0).astype(np.int8)

@@ -1,14 +1,20 @@
-"""Scales per k tile for float weights, within limits of bytes and cycles.
+"""Searches scales for the k tiles of float weights, within limits of bytes and cycles.
 
-Candidates differ in the k tiles (those that one scale is planned with, and more of them), in the
-columns of each engine (like ones together, or as one scale deals them) and in whether weights that
-one scale rounds to zero may become values, which event kernels pay for.  They are planned from the
-least output error upwards, in the kernel that holds all of one scale's blocks or else in the
-quickest for each block, and the first plan within the limits is taken.  One scale itself is
-always allowed, so the error never exceeds its own, nor do cycles and bytes exceed the limits.
+The *one-scale product*, with one scale for each column, is what all candidates are measured by.
+Candidates differ in three things:
 
-The energy of a channel is the mean square of its activations.  `_UNSEEN` of the mean is added, so
-that a channel which is silent on a few tokens is not taken for one that does not matter.
+- the k tiles: those of the one-scale product, or more of them;
+- the columns of each engine: columns with similar ratios of scales together, or dealt as in the
+  one-scale product;
+- whether weights that one scale rounds to zero may become values, which event kernels pay for.
+
+Candidates are planned in order of their output error, the least first.  If one kernel holds all
+blocks of the one-scale product, each candidate is planned in that kernel first, then with the
+quickest kernel for each block.  The first plan within the limits is taken.  The one-scale product
+itself is always allowed, so neither its error nor the limits are ever exceeded.
+
+The energy of a channel is the mean square of its activations.  A share `_UNSEEN` of the mean energy
+is added, so that a channel that is silent on a few tokens still counts.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,21 +38,21 @@ from .tiled import equal_tiles, row_tiles
 
 __all__ = ["OneScale", "SplitScales", "split_scales"]
 
-_UNIT = 64  # rows that tiles are multiples of: whole index words of every kernel
+_UNIT = 64  # tiles are multiples of so many rows, which fill whole index words of every kernel
 _MOST_TILES = 16
-_MORE = (1, 2, 4)  # times the fewest tiles that the array allows
+_MORE = (1, 2, 4)  # numbers of tiles to try, in multiples of the fewest that the array allows
 _UNSEEN = 0.01
-_QUIET = 3.0  # octaves below the loudest tile where the others' scale no longer tells columns apart
+_QUIET = 3.0  # octaves below the loudest tile; quieter tiles count as if they were this quiet
 
 
 @dataclass(frozen=True, eq=False)
 class OneScale:
-    """The product with one scale for each column: the measure of all others.
+    """The product with one scale for each column, which all candidates are measured by.
 
     Attributes:
         weights: int8 (K, N).
         scale: float64 (N,).
-        plan: how it runs on the array.
+        plan: its plan on the array.
     """
 
     weights: NDArray[np.int8] = field(repr=False)
@@ -56,16 +62,18 @@ class OneScale:
 
 @dataclass(frozen=True, eq=False)
 class SplitScales:
-    """What was found; errors are of the weights alone, relative to the float product.
+    """The result of the search, beside the one-scale product.
 
     Attributes:
-        fused: the weights with scales for each k tile; None where none beats one scale in the
-            limits.
-        plan: of ``fused``, or of one scale.
-        error, error_one_scale: ``|X (W - W')| / |X W|``, 0 for a product of zeros.
-        cycles, cycles_one_scale: of at most `golden.planner.compete.COUNTED_TILES` tiles of tokens.
-        weight_bytes, weight_bytes_one_scale: of the streams.
-        planned: candidates that were planned.
+        fused: the weights with a scale for each k tile; None where no candidate within the limits
+            has a smaller error than one scale.
+        plan: the plan of ``fused``, or the one-scale plan.
+        error, error_one_scale: output error by the rounding of the weights alone,
+            ``|X (W - W')| / |X W|``; 0 for a product of zeros.
+        cycles, cycles_one_scale: cycles over at most `golden.planner.compete.COUNTED_TILES` tiles
+            of tokens.
+        weight_bytes, weight_bytes_one_scale: bytes of the weight streams.
+        planned: number of candidates that were planned.
     """
 
     fused: FusedMatrix | None
@@ -81,13 +89,13 @@ class SplitScales:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """One way to divide, not planned yet.
+    """Weights with scales for each k tile, before a plan is made of them.
 
     Attributes:
-        way: whether weights stay zero that one scale rounds to zero, and whether like columns
-            share an engine.
+        way: whether weights that one scale rounds to zero stay zero, and whether columns with
+            similar ratios of scales share an engine.
         fused: the weights.
-        error: of the output, relative.
+        error: relative error of the output.
     """
 
     way: tuple[bool, bool]
@@ -96,13 +104,13 @@ class _Candidate:
 
 
 def _run(plan: Plan) -> int:
-    """Rows that must stay together for the kernels of a plan."""
+    """Number of consecutive rows that the kernels of a plan need to stay together."""
     kernels = (KERNELS[name].configured(plan.shape) for name in plan.kernel_blocks)
     return max(kernel.run_rows for kernel in kernels)
 
 
 def _tilings(plan: Plan, rows: int, run: int) -> list[NDArray[np.int64]]:
-    """Bounds of the k tiles to try, the fewest first: at least two tiles."""
+    """List the bounds of k tiles to try, with two tiles or more, the fewest tiles first."""
     limit = plan.shape.k_tile
     unit = max(1, min(_UNIT, limit, rows // 2))
     unit = -(-unit // run) * run
@@ -119,7 +127,7 @@ def _tilings(plan: Plan, rows: int, run: int) -> list[NDArray[np.int64]]:
 def _like(
     shape: ArrayShape, peaks: NDArray[np.float64], load: NDArray[np.float64], segments: int
 ) -> Assignment:
-    """Columns with like ratios of scales to each engine, equal work to each."""
+    """Deal columns so that those with similar ratios of scales share an engine, at equal load."""
     ratio = np.log2(np.maximum(peaks, 1e-300) / np.maximum(peaks.max(axis=0), 1e-300))
     features = np.maximum(ratio, -_QUIET).T
     bins = bisect_columns(features, load, shape.engines * segments, shape.columns)
@@ -127,7 +135,7 @@ def _like(
 
 
 def _dealt(plan: Plan) -> Assignment | None:
-    """Columns as a plan deals them; None where several engines share one."""
+    """Return the columns as a plan deals them; None where several engines share a column."""
     streams = plan.streams
     found = tuple(
         tuple(stream.columns[segment][stream.columns[segment] >= 0] for stream in streams)
@@ -144,11 +152,11 @@ def _candidates(
     kernel: str,
     seed: int,
 ) -> Iterator[_Candidate]:
-    """Every way to divide; see the module."""
+    """Yield all candidates; the module says how they differ."""
     plan, shape = one.plan, one.plan.shape
     possible = weights != 0
     held = one.weights != 0
-    # A column that vanishes in float32 is zero with any scale.
+    # A column that vanishes in float32 is zero, whatever its scale.
     possible &= held.any(axis=0)
     run = _run(plan)
     for strict in (False, True):
@@ -172,11 +180,11 @@ def _candidates(
 
 
 def _output_size(inputs: NDArray[np.float64]) -> Callable[[NDArray[np.float64]], float]:
-    """The Frobenius norm of ``inputs @ matrix``, as a function of the matrix (K, N)."""
+    """Return a function of a matrix (K, N): the Frobenius norm of ``inputs @ matrix``."""
     tokens, depth = inputs.shape
     if tokens <= depth:
         return lambda matrix: float(np.linalg.norm(inputs @ matrix))
-    # With many tokens their sums of products are the smaller matrix.
+    # With more tokens than channels the Gram matrix is smaller than the inputs.
     gram = inputs.T @ inputs
     return lambda matrix: float(np.sqrt(max(0.0, float((matrix * (gram @ matrix)).sum()))))
 
@@ -193,21 +201,21 @@ def split_scales(
     silent: NDArray[np.bool_] | None = None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> SplitScales:
-    """The scales with the least output error within the limits.
+    """Find the scales of the least output error within the limits.
 
     Args:
-        one: the product with one scale, on an array with fusion.
+        one: the one-scale product, on an array with fusion.
         weights: the float weights, (K, N).
         inputs: (tokens, K), activations in real units on which the error is judged.
-        byte_limit, cycle_limit: most bytes and cycles, relative to one scale.
+        byte_limit, cycle_limit: most bytes and cycles, relative to the one-scale product.
         kernel: a kernel of the array for all blocks, or ``auto``.
-        seed: of the exchanges of rows.
+        seed: seed of the exchanges of rows between tiles.
         silent: bool (K,), channels that are zero for all tokens of the product and need not be
             sent; None: all are sent.
         progress: called with (what, done, total).
 
     Raises:
-        BadInput: an array without fusion.
+        BadInput: the array has no fusion.
     """
     shape = one.plan.shape
     if not shape.fusion:
@@ -231,9 +239,9 @@ def split_scales(
         else ()
     )
     able = sorted((c for c in found if c.error < before), key=lambda c: c.error)
-    # Where one kernel holds all blocks, the quickest of each may cost bytes.
+    # Where one kernel holds all blocks, the quickest kernel of each block may cost more bytes.
     names = dict.fromkeys((one.plan.kernel if one.plan.kernel in shape.kernels else kernel, kernel))
-    # Fewest tiles of each way and kernel that took too many bytes: more of them take more.
+    # Fewest tiles that took too many bytes, for each way and kernel; more tiles take more.
     too_many: dict[tuple[tuple[bool, bool], str], int] = {}
     planned = 0
     progress("split scales", 1, 2)

@@ -1,12 +1,12 @@
-"""What a part of a block costs: the one rule that every comparison of kernels goes by.
+"""What a part of a block costs: the rule by which all kernels are compared.
 
     cycles = 1 + max(sum over columns max(event slots, column_floor), decoder steps)
     bytes  = 8 + 8 * index words + value bytes
 
-The 1 and the first 8 are the part's header.  Every part runs through all columns of the block: one
-without events in a column still closes it, which costs at least one slot.  ``column_floor`` stands
-for a shared drain, which takes ``group * drain_cycles`` cycles from one column of an engine to its
-next.
+The 1 and the first 8 are the part's header.  Every part runs through all columns of the block: a
+part without events in a column still closes that column, which costs at least one slot.
+``column_floor`` stands for a shared drain, which takes ``group * drain_cycles`` cycles from one
+column of an engine to its next.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ HEADER_BYTES = 8
 
 @dataclass(frozen=True)
 class Price:
-    """Cycles and bytes of a part, or of several."""
+    """Cycles and bytes of one part, or of several parts together."""
 
     cycles: int
     bytes: int
@@ -36,12 +36,12 @@ class Price:
 
 
 def part_price(kernel: Kernel, block: np.ndarray, column_floor: int = 1) -> Price:
-    """Price of an int8 block in one kernel, exactly; see the module.
+    """Return the exact price of an int8 block in one kernel; see the module.
 
     Args:
         kernel: the format, which must hold the block.
         block: int8 (depth, columns).
-        column_floor: least slots of a column.
+        column_floor: fewest slots that a column takes.
     """
     occupied = block != 0
     figures = kernel.figures(occupied)

@@ -1,7 +1,7 @@
-"""One plan of one product: kernels chosen, columns dealt out, streams encoded once.
+"""Makes one plan of one product: chooses kernels, deals columns to engines, encodes the streams.
 
-`plan_matmul` is the way of one set of weights to the words that an array is sent.  Where several
-ways to choose kernels compete, `golden.planner.compete` calls it for each with the same `Operand`.
+`plan_matmul` turns a weight matrix into the words that an array is sent.  Where several ways to
+choose kernels compete, `golden.planner.compete` calls it for each of them with the same `Operand`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +24,8 @@ __all__ = ["BALANCES", "operand_of", "plan_matmul", "plan_of", "plan_without_sea
 BALANCES = ("lpt", "anneal")
 """Ways to distribute columns over engines."""
 
-_WORTH = 0.99  # of the predicted cycles, to be worth more parts or tiles
-_CUTS = ("rank", "range")  # ways to cut a column into k parts
+_WORTH = 0.99  # more parts or tiles are taken if they need less than this share of the cycles
+_CUTS = ("rank", "range")  # ways to cut a column into k parts, see `cut_rows`
 
 
 def operand_of(
@@ -36,7 +36,7 @@ def operand_of(
     drop_weight_rows: bool = True,
     drop_activation_rows: bool = False,
 ) -> Operand:
-    """The weights of a product, for `plan_matmul`; the arguments are explained there."""
+    """Return the weights of a product for `plan_matmul`, which explains the arguments."""
     check_operands(activations, weights)
     needed = np.ones(len(weights), bool)
     if drop_weight_rows:
@@ -47,7 +47,7 @@ def operand_of(
 
 
 def plan_of(layout: Layout, shape: ArrayShape, rows: int, sent: SentRows) -> Plan:
-    """Encode a layout, for ``rows`` tokens."""
+    """Encode a layout into the plan of a product of ``rows`` tokens."""
     items = layout.items
     formats = {name: KERNELS[name].configured(shape) for name in shape.kernels}
     streams = [
@@ -82,15 +82,15 @@ def plan_without_search(
     tokens: int,
     parts: int = 1,
 ) -> Plan:
-    """A plan by longest processing time alone, all rows sent, on given k tiles.
+    """Plan a product by longest processing time alone, with given k tiles and all rows sent.
 
     Args:
         shape: the array.
         kernels: candidates for each block.
         weights: int8 (K, N).
         bounds: int64 (k tiles + 1,), first row of each k tile, then K.
-        tokens: M.
-        parts: k parts of each column.
+        tokens: number of tokens, M.
+        parts: number of k parts of each column.
     """
     sent = SentRows(np.arange(len(weights)), weights)
     items = _items(sent, bounds, parts, kernels)
@@ -120,24 +120,26 @@ def plan_matmul(
         shape: the array.
         activations: int8 (M, K).
         weights: int8 (K, N).
-        kernel: name of a kernel of the array for all blocks, or ``auto``: for each block the one
-            with the fewest decoder cycles, then the fewest bytes, then the first by preference.
-        k_split: parts, held by different engines, that each column's rows are cut into; or
-            ``auto``: the number with the least predicted cycles.
-        balance: ``lpt``, or ``anneal`` to improve on it; never worse in predicted cycles.
-        seed: of the annealing.
-        chooser: decides which kernels hold each block, instead of ``kernel``.
-            For parts with scales of their own see `golden.planner.fused.plan_fused`.
-        grouping: brings like columns together and ends k tiles where the structure does, for
-            fewer stored bytes, instead of ``balance``; one k part only.
+        kernel: name of a kernel of the array for all blocks, or ``auto``, which takes for each
+            block the one with the fewest decoder cycles, then the fewest bytes, then the first by
+            preference.
+        k_split: number of parts, on different engines, that each column's rows are cut into, or
+            ``auto`` for the number with the fewest predicted cycles.
+        balance: ``lpt`` for longest processing time first, or ``anneal`` to improve on it; the
+            predicted cycles never get worse.
+        seed: seed of the annealing.
+        chooser: chooses the kernels of each block, instead of ``kernel``.  For parts with scales of
+            their own see `golden.planner.fused.plan_fused`.
+        grouping: chooses k tiles and columns of each engine for fewer stored bytes, instead of
+            ``balance``; needs one k part.
         drop_weight_rows: leave out each k whose weights are zero in all columns.
         drop_activation_rows: leave out each k whose activations are zero for all tokens; such a
-            plan is good for these activations alone.
-        operand: the weights as `operand_of` made them, where several plans share them.
+            plan is right for these activations alone.
+        operand: what `operand_of` returned for the same weights, where several plans share it.
 
     Raises:
-        BadInput: operands of wrong type or shape, a kernel the array does not have or that
-            cannot hold the weights, ``k_split`` or ``balance`` out of range.
+        BadInput: an operand has the wrong type or shape, the array lacks the kernel, the kernel
+            cannot hold the weights, or ``k_split`` or ``balance`` is out of range.
     """
     kernels = built_kernels(shape, kernel)
     tried = parts_to_try(shape, weights.shape[-1], k_split)
@@ -158,7 +160,7 @@ def plan_matmul(
     found: list[Layout] = []
     depth = len(sent.kept)
     for bounds in tilings(shape, depth) if grouping is None else [grouping.bounds(sent)]:
-        # What the first tile's load is to a long product is not worth trying.
+        # In a long product the load of the first tile is too small a share to be worth a try.
         load = min(shape.k_tile, depth) * shape.row_bits / shape.data_bits
         if found and load < (1 - _WORTH) * found[-1].predicted:
             break
@@ -172,7 +174,7 @@ def plan_matmul(
 
 
 def _items(sent: SentRows, bounds: np.ndarray, parts: int, kernels: Sequence[Kernel]) -> Items:
-    """Columns, or k parts of them, cut in the way that costs fewer cycles."""
+    """Return the columns, or k parts of them cut in whichever way costs fewer cycles."""
     if parts == 1:
         return sent.items(bounds)
     cut = [sent.items(bounds, parts, how) for how in _CUTS]
@@ -187,7 +189,7 @@ def _dealer(
     seed: int,
     grouping: Grouping | None,
 ) -> Callable[[int], Iterator[list[list[np.ndarray]]]]:
-    """How the items are dealt to engines; see `golden.planner.layout.arrange`."""
+    """Return a function that deals the items to engines, for `golden.planner.layout.arrange`."""
 
     def deal(segments: int) -> Iterator[list[list[np.ndarray]]]:
         if grouping is not None:

@@ -1,14 +1,14 @@
-"""Quantisation with a scale for each k tile: Q15 weights, ratios of scales, INT8 values.
+"""Quantises float weights with a scale for each k tile.
 
 One INT8 scale must reach the largest weight of its column, so a few large weights coarsen all
-others.  With a scale for each k tile a large weight coarsens its own tile alone:
+others.  With a scale for each k tile a large weight coarsens only the weights of its own tile:
 
     W[k, n] ~ s[t, n] * q[k, n],   s[t, n] = S[n] * w[t, n] / 32768,   sum over t of w[t, n] = 32768
 
-The Q15 weights ``w`` are what block headers hold, the same for all columns of a block; ``S`` is
-one factor per column and belongs to the requantisation that follows.  The values are quantised
-with the scales that the Q15 weights stand for, so rounding those to Q15 costs a little scale and
-never a value: what the array computes is exactly the sum above.
+The Q15 weights ``w`` stand in the block headers and are the same for all columns of a block.  ``S``
+is one factor per column and belongs to the requantisation that follows.  The scales are
+rounded to Q15 first, and the values ``q`` are quantised with the rounded scales, so that rounding
+the scales adds no error to the products.
 
 *Ratios.*  Rounding errors of values are independent and uniform, so the expected squared output
 error of column n is proportional to
@@ -16,7 +16,7 @@ error of column n is proportional to
     S[n]^2 * sum over t of w[t]^2 * E[t, n],   S[n] = max over t of peak[t, n] / w[t]
 
 with ``E[t, n]`` the energy of the activations that meet the tile's non-zeros in that column.  The
-ratios of a block minimise its sum over the block's columns.
+ratios of a block are chosen to minimise this error, summed over the block's columns.
 """
 
 from collections.abc import Sequence
@@ -44,17 +44,17 @@ Assignment = tuple[tuple[NDArray[np.int64], ...], ...]
 """Output columns by segment and engine."""
 
 _QMAX = 127
-_STEPS = (0.2, 0.05)  # of the logarithm of a ratio, in turn
+_STEPS = (0.2, 0.05)  # steps of the logarithm of a ratio, the larger ones first
 _PASSES = 8
-_LEAST = np.log(2.0**-10)  # of a ratio: well above the step of a Q15 weight
+_LEAST = np.log(2.0**-10)  # smallest ratio, well above the step of a Q15 weight
 
 
 def q15_weights(scales: ArrayLike) -> NDArray[np.int64]:
     """``scales / sum(scales)`` in Q15, summing to 32768 exactly in each column.
 
-    Largest remainder: every quotient is rounded down, then the units that are missing go to the
-    largest remainders, the first of equals.  A positive scale keeps at least one unit, taken
-    from the largest weight, since a weight of 0 would drop its part.
+    The method is that of the largest remainder: every quotient is rounded down, then the missing
+    units go to the largest remainders, the first of equals.  A positive scale gets at least one
+    unit, taken from the largest weight, since a weight of 0 would drop its part.
 
     Args:
         scales: finite and >= 0, (parts,) or (parts, columns); at least one > 0 per column.
@@ -84,7 +84,7 @@ def q15_weights(scales: ArrayLike) -> NDArray[np.int64]:
 
 
 def q15_weights_naive(scales: Sequence[float]) -> list[int]:
-    """The specification of `q15_weights` for one column, in rational numbers."""
+    """Specification of `q15_weights` for one column, in rational numbers."""
     values = [Fraction(scale) for scale in scales]
     exact = [UNIT * value / sum(values) for value in values]
     weights = [int(value) for value in exact]
@@ -102,12 +102,15 @@ def q15_weights_naive(scales: Sequence[float]) -> list[int]:
 def tile_sums(
     magnitude: NDArray[np.float64], energy: NDArray[np.float64], bounds: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Largest magnitude, and energy, of each column in each tile: float64 (tiles, N) each.
+    """Return the largest magnitude and the energy of each column in each tile.
 
     Args:
         magnitude: (rows, N), rows in the order of the tiles.
         energy: (rows, N), 0 where there is no weight.
         bounds: first row of each tile, then the number of rows.
+
+    Returns:
+        float64 (tiles, N) each.
     """
     starts = bounds[:-1]
     return np.maximum.reduceat(magnitude, starts), np.add.reduceat(energy, starts)
@@ -116,7 +119,7 @@ def tile_sums(
 def expected_error_naive(
     peaks: NDArray[np.float64], energy: NDArray[np.float64], ratios: Sequence[float]
 ) -> float:
-    """The figure that `block_ratios` lowers, one scalar at a time; see the module."""
+    """Specification of the error that `block_ratios` lowers, one scalar at a time."""
     total = 0.0
     for n in range(peaks.shape[1]):
         scale = max(float(peaks[t, n]) / ratio for t, ratio in enumerate(ratios))
@@ -126,7 +129,7 @@ def expected_error_naive(
 
 @numba.njit(cache=True)
 def _expected_error(peaks: np.ndarray, energy: np.ndarray, logs: np.ndarray) -> float:
-    """`expected_error_naive` for logarithms of ratios."""
+    """Compute `expected_error_naive` from the logarithms of the ratios."""
     tiles, columns = peaks.shape
     total = 0.0
     for n in range(columns):
@@ -168,13 +171,16 @@ def _descend(
 
 
 def block_ratios(peaks: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ratios of the scales of a block's tiles, float64 (tiles,), at most 1.
+    """Choose the ratios of the scales of a block's tiles.
 
-    A descent from three starts: one scale for all, the largest and the root mean square of what
-    the columns by themselves would take.
+    The search descends from three starts: equal scales for all tiles, and for each tile the
+    largest or the root mean square of the scales that the columns would take by themselves.
 
     Args:
         peaks, energy: (tiles, columns of the block), as from `tile_sums`.
+
+    Returns:
+        float64 (tiles,), at most 1.
     """
     top = peaks.max(axis=0)
     wanted = peaks / np.where(top > 0, top, 1.0)
@@ -196,22 +202,22 @@ def fuse_tiles(
     bounds: NDArray[np.int64],
     assignment: Assignment,
 ) -> FusedMatrix:
-    """Quantise float weights with the best ratios for each block.
+    """Quantise float weights with the best ratios of scales for each block.
 
     Args:
         weights: (K, N), finite.
-        kept: bool (K, N), weights that may become values; the others are zero.
+        kept: bool (K, N), weights that may become values; the others become zero.
         energy: (K,), mean square of each channel of the activations.
         order: rows in the order in which they are sent.
-        bounds: first of them in each k tile, then their number.
-        assignment: columns of the blocks.
+        bounds: first of these rows in each k tile, then their number.
+        assignment: columns of each segment and engine.
 
     Raises:
         BadInput: a scale does not fit float32.
     """
     real = np.where(kept, weights, 0.0)[order]
     magnitude = np.abs(real)
-    # Relative, so that squares neither overflow nor vanish.
+    # Relative to the largest weight, so that squares neither overflow nor vanish.
     top = float(magnitude.max(initial=0.0)) or 1.0
     met = np.where(kept[order], energy[order][:, None], 0.0)
     peaks, energies = tile_sums(magnitude / top, met, bounds)
@@ -230,7 +236,7 @@ def fuse_tiles(
             f"weights: magnitude must fit a float32 scale, but reaches {float(magnitude.max()):g}"
         )
     scale = exact.astype(np.float32)
-    # Rounded up: nothing then saturates.
+    # Rounded up, so that no value saturates.
     scale = np.where(scale < exact, np.nextafter(scale, np.float32(np.inf)), scale)
     scale = np.where(exact > 0, scale, 1.0).astype(np.float64)
     step = np.repeat(scale * shares / UNIT, np.diff(bounds), axis=0)

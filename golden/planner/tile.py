@@ -1,11 +1,11 @@
-"""One k tile of the weights with what its columns take in each kernel, computed once.
+"""One k tile of the weights, with what each of its columns takes in each kernel.
 
 Index entries, value bytes, event slots and decoder steps of a block are sums over its columns
-(`golden.formats.Figures`), so every layout that is tried adds up the same figures, and nothing is
-encoded before a layout is final.
+(`golden.formats.Figures`).  The figures of a column are computed once; every layout that is tried
+adds them up, and nothing is encoded before a layout is final.
 
-A *share* is what one part of a block holds: all of it, the runs of rows that are nearly full, or
-the rest beside those.
+A *share* is what one part of a block holds: the whole block, its runs of rows that are nearly full,
+or what is left without those runs.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ __all__ = ["WHOLE", "Share", "Sums", "Tile", "dense_core"]
 
 
 def dense_core(block: np.ndarray, rows: int, fill: float) -> np.ndarray:
-    """Non-zeros in runs of ``rows`` rows of a column that are nearly full, bool (depth, columns).
+    """Mark the non-zeros that stand in nearly full runs of rows, bool (depth, columns).
 
-    A run counts when at least ``fill`` of its rows are non-zero; the last run of a column may be
-    shorter than ``rows``.
+    A run is ``rows`` rows of one column, the last run of a column may be shorter.  It is nearly
+    full if at least the share ``fill`` of its rows are non-zero.
     """
     occupied = block != 0
     starts = np.arange(0, len(block), rows)
@@ -33,12 +33,12 @@ def dense_core(block: np.ndarray, rows: int, fill: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Share:
-    """Which non-zeros of a block a part holds.
+    """Says which non-zeros of a block a part holds.
 
     Attributes:
-        rows: rows of a run; 0: all non-zeros, whatever their run.
-        fill: least share of a run's rows that are non-zero, for it to count as full.
-        rest: what is not in full runs, instead of what is.
+        rows: rows of a run; 0: the part holds all non-zeros, and there are no runs.
+        fill: share of a run's rows that must be non-zero for the run to count as full.
+        rest: whether the part holds what is outside of full runs, instead of what is inside.
     """
 
     rows: int = 0
@@ -52,7 +52,7 @@ WHOLE = Share()
 
 @dataclass(frozen=True)
 class Sums:
-    """What blocks take in one kernel; int64 (blocks,) each, and bool ``held``."""
+    """What each block takes in one kernel, int64 (blocks,) each; ``held``, bool, if it fits."""
 
     slots: np.ndarray
     steps: np.ndarray
@@ -62,12 +62,12 @@ class Sums:
 
     @property
     def cycles(self) -> np.ndarray:
-        """Decoder cycles, but for pairs of entries that a word's end parts."""
+        """Decoder cycles, less a step for each pair of entries that a word's end separates."""
         return np.maximum(self.slots, self.steps)
 
 
 class Tile:
-    """Rows of one k tile, all columns.
+    """The rows of one k tile, with all columns.
 
     Args:
         block: int8 (depth, columns).
@@ -81,11 +81,11 @@ class Tile:
 
     @property
     def depth(self) -> int:
-        """Rows of the tile."""
+        """Number of rows of the tile."""
         return len(self.block)
 
     def mask(self, share: Share) -> np.ndarray:
-        """Bool (depth, columns): the non-zeros of a share."""
+        """Mark the non-zeros of a share, bool (depth, columns)."""
         if share not in self._masks:
             core = Share(share.rows, share.fill)
             if core not in self._masks:
@@ -95,14 +95,14 @@ class Tile:
         return self._masks[share]
 
     def figures(self, kernel: Kernel, share: Share = WHOLE) -> Figures:
-        """What each column of a share takes in a kernel."""
+        """Return what each column of a share takes in a kernel."""
         key = kernel.name, share
         if key not in self._figures:
             self._figures[key] = kernel.figures(self.mask(share))
         return self._figures[key]
 
     def counts(self, share: Share = WHOLE) -> np.ndarray:
-        """Non-zeros of each column in a share, int64 (columns,)."""
+        """Count the non-zeros of each column in a share, int64 (columns,)."""
         if share not in self._counts:
             self._counts[share] = self.mask(share).sum(axis=0, dtype=np.int64)
         return self._counts[share]
@@ -110,7 +110,7 @@ class Tile:
     def part(
         self, columns: np.ndarray, share: Share = WHOLE, kept: np.ndarray | None = None
     ) -> np.ndarray:
-        """The int8 values of a share in some columns; of these only the ``kept``, if given."""
+        """Return the int8 values of a share in some columns; columns not ``kept`` are zero."""
         block = self.block[:, columns]
         if share != WHOLE:
             block = np.where(self.mask(share)[:, columns], block, 0)
@@ -121,13 +121,13 @@ class Tile:
     def sums(
         self, kernel: Kernel, blocks: Sequence[np.ndarray], share: Share = WHOLE, floor: int = 1
     ) -> Sums:
-        """What blocks take in a kernel.
+        """Add up what blocks take in a kernel.
 
         Args:
             kernel: the format.
-            blocks: columns of each block, at least one.
-            share: what of them.
-            floor: least event slots of a column, where a shared drain allows no fewer.
+            blocks: column numbers of each block, at least one column in each.
+            share: which of their non-zeros count.
+            floor: fewest event slots that a column takes, as a shared drain may require.
         """
         figures = self.figures(kernel, share)
         columns = np.concatenate(blocks)

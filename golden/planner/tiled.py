@@ -1,14 +1,15 @@
-"""Which rows share a k tile, so that large weights coarsen few others.
+"""Chooses which rows share a k tile, so that large weights coarsen few others.
 
-Rows may be sent in any order, in both operands alike.  The expected rounding error of a column
-whose tiles have scales of their own is proportional to the sum over its tiles of
+Rows may be sent in any order, as long as it is the same in both operands.  If the tiles have scales
+of their own, the expected rounding error of a column is proportional to the sum over its tiles of
 
     peak[t, n]^2 * E[t, n]
 
-with the largest magnitude and the energy of the activations that meet the tile's non-zeros.  The
-start sorts rows by how loud they are for the energy that they meet; then pairs of rows change
-places while the sum over the columns falls.  Formats that hold runs of rows (``nm``, ``block``)
-keep them: rows then move in units of a run.
+where ``peak`` is the largest magnitude in the tile and ``E`` the energy of the activations that
+meet its non-zeros.  The search first sorts rows by their loudness: their magnitude relative to the
+energy that they meet.  Then pairs of rows change places while the error, summed over the columns,
+falls.  Formats that hold runs of rows (``nm``, ``block``) need these runs, so rows then move in
+whole runs.
 """
 
 from collections.abc import Iterator
@@ -19,18 +20,21 @@ from numpy.typing import NDArray
 
 __all__ = ["equal_tiles", "row_tiles"]
 
-_SAMPLED = 256  # columns by which rows are dealt
+_SAMPLED = 256  # columns that the rows are dealt by
 _TRIES = 64  # exchanges tried for each unit of rows
 _LOUD = 8  # power of a magnitude relative to its column's largest
 
 
 def equal_tiles(rows: int, tiles: int, unit: int) -> NDArray[np.int64]:
-    """Bounds of nearly equal k tiles, each of whole units of rows but the last.
+    """Cut rows into nearly equal k tiles; all tiles but the last are whole units of rows.
 
     Args:
-        rows: to cut.
-        tiles: at most this many.
+        rows: number of rows.
+        tiles: most tiles.
         unit: rows of a unit, 1 or more.
+
+    Returns:
+        int64, first row of each tile, then the number of rows.
     """
     units = -(-rows // unit)
     count = min(tiles, units)
@@ -38,7 +42,7 @@ def equal_tiles(rows: int, tiles: int, unit: int) -> NDArray[np.int64]:
 
 
 def _orders(magnitude: NDArray[np.float64], energy: NDArray[np.float64]) -> Iterator[np.ndarray]:
-    """Orders to start from: as they are, and by loudness, quiet ones first and last."""
+    """Yield orders of rows to start from: the given one, and sorted by loudness, both ways."""
     yield np.arange(len(magnitude))
     peak = magnitude.max(axis=0)
     relative = magnitude / np.where(peak > 0, peak, 1.0)
@@ -52,7 +56,7 @@ def _orders(magnitude: NDArray[np.float64], energy: NDArray[np.float64]) -> Iter
 
 @numba.njit(cache=True)
 def _without(magnitude: np.ndarray, owner: np.ndarray, tile: int, unit: int, column: int) -> float:
-    """Largest magnitude of a tile's column beside one unit's."""
+    """Return the largest magnitude of a column in a tile, one unit of rows left out."""
     largest = 0.0
     for other in range(len(owner)):
         if owner[other] == tile and other != unit and magnitude[other, column] > largest:
@@ -64,7 +68,7 @@ def _without(magnitude: np.ndarray, owner: np.ndarray, tile: int, unit: int, col
 def _exchange(
     magnitude: np.ndarray, energy: np.ndarray, owner: np.ndarray, tiles: int, tries: int, seed: int
 ) -> None:
-    """Exchange units of different tiles while the expected error falls; ``owner`` is changed."""
+    """Exchange units of rows between tiles where that lowers the error; ``owner`` is changed."""
     np.random.seed(seed)
     units, columns = magnitude.shape
     peak = np.zeros((tiles, columns))
@@ -110,14 +114,14 @@ def row_tiles(
     run: int = 1,
     seed: int = 0,
 ) -> NDArray[np.int64]:
-    """Order of the rows in which tiles between ``bounds`` have the least expected error.
+    """Find an order of the rows in which the tiles between ``bounds`` have a small expected error.
 
     Args:
         weights: (rows, N).
         energy: (rows,), mean square of each channel of the activations.
         bounds: first row of each tile, then the number of rows; multiples of ``run`` but the last.
-        run: rows that stay together, in their order.
-        seed: of the exchanges.
+        run: number of consecutive rows that stay together.
+        seed: seed of the exchanges.
 
     Returns:
         int64 (rows,), ascending within each tile.

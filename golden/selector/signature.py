@@ -10,8 +10,8 @@ projection on plane p:
 so the expected Hamming distance of two blocks is ``width * angle / pi``, with the angle between
 their vectors of counts.  Two random blocks of one density agree in few single bits, so signatures
 of single bits, sampled or hashed, see them as unlike; counts of cells average that noise out and
-keep where in the block the non-zeros are (figures in docs/analysis.md).  An empty block has
-signature 0.
+keep where in the block the non-zeros are (figures in docs/studies/block-signatures.md).  An empty
+block has signature 0.
 
 Planes: +1 and -1 from 64-bit xorshift generators (Marsaglia, "Xorshift RNGs", 2003), one for
 every 16 planes, seeded with consecutive outputs of SplitMix64.  Each has a column state, stepped
