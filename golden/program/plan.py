@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..shape import ArrayShape
+from .beats import INDEX, VALUES, runs_of
 from .streams import EngineStream
 
 __all__ = ["MAX_REPLAYS", "EngineStream", "Plan"]
 
 MAX_REPLAYS = 255
 """Tiles of tokens in one job: the array's replay counter has eight bits."""
-
-_RUN_BEATS = 4  # beats sent to one ring before the stream turns to the next
 
 
 @dataclass(frozen=True)
@@ -142,32 +141,26 @@ class Plan:
             uint8 (beats, data_bits / 8) and uint8 (beats,), the target ``2 * engine + values``.
         """
         shape = self.shape
-        words = shape.words_per_beat
-        runs: list[tuple[tuple[int, ...], int, np.ndarray]] = []
-        first = group * shape.group
+        found: list[tuple[tuple[int, int, int, int], int, np.ndarray]] = []
         for engine in range(shape.group):
-            stream = self.streams[first + engine]
-            for ring, data, cuts in (
-                (0, stream.index, stream.index_cuts),
-                (1, stream.values, stream.values_cuts),
-            ):
-                padded = np.zeros(-(-len(data) // words) * words, np.uint64)
-                padded[: len(data)] = data
-                beats = padded.reshape(-1, words)
-                target = 2 * engine + ring
-                begin = part = 0
-                for place, (tile, cut) in enumerate(zip(stream.tiles, cuts, strict=True)):
-                    # Engines may have different numbers of parts to a tile: keep tiles together.
-                    part = part + 1 if place and tile == stream.tiles[place - 1] else 0
-                    end = -(-int(cut) // words)
-                    for number, low in enumerate(range(begin, end, _RUN_BEATS)):
-                        run = beats[low : min(low + _RUN_BEATS, end)]
-                        runs.append(((int(tile), part, number, target), target, run))
-                    begin = max(begin, end)
-        runs.sort(key=lambda run: run[0])
-        target = np.concatenate([np.full(len(run[2]), run[1], np.uint8) for run in runs])
-        data = np.concatenate([run[2] for run in runs])
+            stream = self.streams[group * shape.group + engine]
+            beats = {INDEX: self._in_beats(stream.index), VALUES: self._in_beats(stream.values)}
+            for run in runs_of(shape, stream, self.replay):
+                # Engines may have different numbers of parts to a tile: keep tiles together.
+                to = 2 * engine + run.ring
+                key = run.tile, run.part, run.turn, to
+                found.append((key, to, beats[run.ring][run.low : run.high]))
+        found.sort(key=lambda run: run[0])
+        target = np.concatenate([np.full(len(run[2]), run[1], np.uint8) for run in found])
+        data = np.concatenate([run[2] for run in found])
         return np.ascontiguousarray(data).view(np.uint8).reshape(len(data), -1), target
+
+    def _in_beats(self, data: np.ndarray) -> np.ndarray:
+        """Words as uint64 (beats, words of a beat), the last beat padded with zeros."""
+        words = self.shape.words_per_beat
+        padded = np.zeros(-(-len(data) // words) * words, np.uint64)
+        padded[: len(data)] = data
+        return padded.reshape(-1, words)
 
     def collect(self, job: range, results: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """Put the results of one job in their places; k parts of a column add up modulo 2^32.
