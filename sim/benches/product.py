@@ -138,7 +138,8 @@ async def streamed(dut: Any) -> None:
     for kernel, (idle, pressure) in product(_SHAPE.kernels, (("none", "none"), ("random",) * 2)):
         host.pace(idle, pressure)
         carried = KERNELS[kernel].carries_values
-        depth = 8 * (_SHAPE.index_words if carried else _SHAPE.value_words) + 3
+        held = np.count_nonzero(fitted(_SHAPE, kernel, np.ones((_K, 1), np.int8)))
+        depth = 8 * (_SHAPE.index_words if carried else _SHAPE.value_words) * _K // held + 3
         # Long enough for the rings to fill up and refuse more.
         early = 2 * depth * _SHAPE.group * 8 // _SHAPE.data_bits
         jobs += await _check(host, kernel, (_V + 1, depth, _P), 0, early)

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM on the real command: one line, 130 or 143, nobody and nothing left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,9 +73,12 @@ OPERANDS = ["--activations", "a.npy", "--weights", "w.npy"]
 
 
 def files(folder: Path) -> list[str]:
-    """Files but the locks of builds, which stay: another process may be waiting for one."""
+    """Files but those that may stay: locks of builds, for which another process may be waiting,
+    and performance tables, which are written whole or not at all.
+    """
     found = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".lock")
-    return sorted(p.relative_to(folder).as_posix() for p in found)
+    names = sorted(p.relative_to(folder).as_posix() for p in found)
+    return [name for name in names if not re.fullmatch(r"cache/sparsefuse/tables/\w+\.json", name)]
 
 
 def check_ended(process: subprocess.Popen, number: signal.Signals, folder: Path) -> None:
