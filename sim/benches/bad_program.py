@@ -121,7 +121,7 @@ async def watchdog(dut: Any, withheld: str) -> None:
     await host.begin()
     plan, activations, _ = _plan(host)
     # Every low bit of the count matters in one of the two.
-    await _start(host, plan, watchdog={"weights": 303, "tiles": 300}[withheld])
+    await _start(host, plan, watchdog={"weights": 302, "tiles": 301}[withheld])
     if withheld == "weights":
         host.send_activations(plan, activations, plan.jobs[0])
     else:
