@@ -35,12 +35,8 @@ from flows.models.calibration import MODELS, load_calibrated, short_name
 from golden.cycles.count import count_cycles
 from golden.errors import BadInput, CheckFailed
 from golden.numerics.quantise import quantise_weights
-from golden.planner.compete import (
-    compile_product,
-    decoder_cycles,
-    oracle_cycles,
-    table_choice_cycles,
-)
+from golden.planner.audit import decoder_cycles, oracle_cycles, table_choice_cycles
+from golden.planner.compete import compile_product
 from golden.planner.product import plan_matmul
 from golden.program.plan import Plan
 from golden.selector.table import EnergyWeights
