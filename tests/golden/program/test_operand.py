@@ -10,6 +10,7 @@ from golden.operators.matmul import matmul
 from golden.program.deal import COLUMNS_MOST, ROWS_MOST, deal_operand
 from golden.program.operand import clear_below, multiply_naive, plan_operand
 from golden.selector.selector import Registers, Selector
+from tests.bins import draws
 from tests.operands import operand_config, random_operand
 from tests.rtl_gen.fuse_blocks import random_table
 
@@ -22,7 +23,8 @@ def test_jobs_are_what_the_naive_loops_say(selector: str, rng):
     p = made.selector
     assert p is not None
     seen: set[int] = set()
-    for _ in range(12):
+    # A table may price one candidate below the other everywhere: then another one is drawn.
+    for _ in draws(12, lambda: len(seen) > 1):
         table = random_table(rng, ["raw", "dense"], [(64, p.columns)])
         rows, depth, outputs = (int(rng.integers(1, most)) for most in (20, 200, 60))
         if rng.random() < 0.5:
@@ -43,7 +45,7 @@ def test_jobs_are_what_the_naive_loops_say(selector: str, rng):
         seen.update(*(job.candidates.tolist() for job in jobs))
         if selector == "exact":
             np.testing.assert_array_equal(expected, matmul(a, operand))
-    assert len(seen) > 1
+    assert len(seen) > 1, "the draws go on until both were taken"
 
 
 def test_ring_words_decode_to_what_is_multiplied(rng):
