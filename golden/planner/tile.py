@@ -51,19 +51,11 @@ WHOLE = Share()
 
 
 @dataclass(frozen=True)
-class Sums:
-    """What each block takes in one kernel, int64 (blocks,) each; ``held``, bool, if it fits."""
+class Sums(Figures):
+    """What each block takes in one kernel, one entry a block.
 
-    slots: np.ndarray
-    steps: np.ndarray
-    entries: np.ndarray
-    values: np.ndarray
-    held: np.ndarray
-
-    @property
-    def cycles(self) -> np.ndarray:
-        """Decoder cycles, less a step for each pair of entries that a word's end separates."""
-        return np.maximum(self.slots, self.steps)
+    Decoder cycles leave out a step for each pair of entries that a word's end separates.
+    """
 
 
 class Tile:

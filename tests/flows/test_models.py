@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.cache import cache_folder
 from flows.models.base import LinearModel
-from flows.models.fetch import cached, default_cache_dir, fetch, load_model, read_member
+from flows.models.fetch import cached, fetch, load_model, read_member
 from flows.models.registry import PHOTOS, REGISTRY, ModelSource, lookup
 from golden.errors import BadInput
 
@@ -205,11 +206,11 @@ def test_photos_are_pinned_like_models():
 
 def test_cache_folder_follows_xdg(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache_dir() == tmp_path / "sparsefuse" / "models"
+    assert cache_folder("models") == tmp_path / "sparsefuse" / "models"
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for ignored in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", ignored)
-        assert default_cache_dir() == tmp_path / "home" / ".cache" / "sparsefuse" / "models"
+        assert cache_folder("models") == tmp_path / "home" / ".cache" / "sparsefuse" / "models"
 
 
 def test_unreadable_members_are_bad_input(tmp_path):

@@ -237,18 +237,28 @@ def integer_norm(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "cause", "message"),
     [
-        (lambda data: data.replace(b"ggml.merges", b"ggml.tokens"), "Duplicate tokenizer.ggml"),
-        (lambda data: data.replace(b"ggml.merges", b"ggml.m\xffrges"), "can't decode byte 0xff"),
-        (integer_norm, "Dequantization for I8 is not yet implemented"),
+        (lambda data: data[:126], IndexError, "index 0 is out of bounds"),
+        (
+            lambda data: data.replace(b"ggml.merges", b"ggml.tokens"),
+            KeyError,
+            "Duplicate tokenizer.ggml",
+        ),
+        (
+            lambda data: data.replace(b"ggml.merges", b"ggml.m\xffrges"),
+            ValueError,
+            "can't decode byte 0xff",
+        ),
+        (integer_norm, NotImplementedError, "Dequantization for I8 is not yet implemented"),
     ],
 )
-def test_what_gguf_refuses_is_refused(tmp_path, damage, message):
+def test_what_gguf_refuses_is_refused(tmp_path, damage, cause, message):
     build_wheel(tmp_path, tiny_tensors(seed=7))
     data = damage((tmp_path / "tiny.gguf").read_bytes())
-    with pytest.raises(BadInput, match=f"must be a GGUF file: .*{message}"):
+    with pytest.raises(BadInput, match=f"must be a GGUF file: .*{message}") as caught:
         SmolLM2.load(zip_member(tmp_path, data))
+    assert isinstance(caught.value.__cause__, cause)
 
 
 @pytest.mark.network

@@ -18,9 +18,3 @@ def test_a_small_run(cache):
         assert len(row) == len(plan.HEADER)
         assert figure["product"] is None
     assert [bar["name"] for bar in report["bars"]] == ["seconds of the slowest, start-up included"]
-
-
-def test_every_case_was_searched():
-    for found in plan.CASES.values():
-        assert set(found) == {"all", "two"}
-        assert all(cycles > 0 and stored > 0 for cycles, stored in found.values())
