@@ -12,6 +12,14 @@ from flows.interrupts import Interrupted, unwinding_on_signals
 from flows.terminal import progress_line
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Handlers as at a terminal: a run in the background may have been told to ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_signal_handlers_are_left_as_they_were(run):
     before = signal.getsignal(signal.SIGTERM)
     run("--version")
