@@ -144,7 +144,7 @@ def count_product(shape: ArrayShape, weights: np.ndarray, tokens: int, units: in
             waiting += [count.waiting_tile, count.waiting_drain, count.waiting_event]
             beats = sum(plan.tile_beats(k) for k in range(plan.k_tiles))
             plays = plan.m_tiles * plan.segments
-            sent += plan.weight_bytes + beats * plays * shape.data_bits // 8
+            sent += plan.weight_bytes + beats * plays * shape.activation_bits // 8
     slowest = max(cycles)
     useful = int(np.count_nonzero(weights)) * tokens
     engine_cycles = shape.engines * len(cycles) * slowest

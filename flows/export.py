@@ -78,7 +78,8 @@ def write_export(
             "engines": shape.engines,
             "group": shape.group,
             "groups": shape.groups,
-            "data_bits": shape.data_bits,
+            "activation_bits": shape.activation_bits,
+            "weight_bits": shape.data_bits,
             "result_bits": shape.result_bits,
             "beats_per_column": shape.drain_cycles,
             "segments": plan.segments,
@@ -166,7 +167,8 @@ def _array(path: Path, array: np.ndarray) -> None:
 def _contents(description: dict[str, Any]) -> str:
     """What this very folder holds, as the end of its README."""
     lines = ["", "## This folder", ""]
-    names = ("lanes", "engines", "group", "groups", "data_bits", "result_bits", "beats_per_column")
+    names = ("lanes", "engines", "group", "groups", "activation_bits", "weight_bits")
+    names += ("result_bits", "beats_per_column")
     lines += ["| | |", "|---|---|", *(f"| {name} | {description[name]} |" for name in names)]
     lines += ["", "| job | M_TILES | rows of O | activation beats | result beats of each group |"]
     lines += ["|---|---|---|---|---|"]

@@ -14,7 +14,19 @@ from golden.numerics.combine import ACCUMULATOR_BITS
 from golden.numerics.mac_kinds import MAC_KINDS
 from golden.numerics.quantise import ROUNDINGS, Rounding
 
-__all__ = ["ArrayShape", "is_power_of_two", "minimum_ring_words"]
+__all__ = [
+    "MOST_RESULT_BITS",
+    "STREAM_BITS",
+    "ArrayShape",
+    "is_power_of_two",
+    "minimum_ring_words",
+]
+
+STREAM_BITS = (64, 128, 256, 512)
+"""Widths of an activation or weight stream."""
+
+MOST_RESULT_BITS = 1024
+"""Widest result stream."""
 
 
 def is_power_of_two(value: int) -> bool:
@@ -68,7 +80,7 @@ class ArrayShape:
     queue : int
         Depth of an engine's event queue in events; a power of two, 2 to 64.
     data_bits : int
-        Width of the activation and weight streams in bits: 64, 128, 256 or 512.
+        Width of a weight stream in bits: 64, 128, 256 or 512.
     kernels : tuple of str
         Event sources built in, names of `golden.formats.KERNELS`.
     mac : str
@@ -90,6 +102,11 @@ class ArrayShape:
     rounding : str
         With fusion, where the drain rounds a tie of a weighted sum: ``half_even`` or
         ``half_away`` (from zero).
+    activation_bits : int
+        Width of the activation stream in bits: 64, 128, 256 or 512; 0 stands for ``data_bits``.
+    result_bits : int
+        Width of a result stream in bits: 64 to 1024, at most the ``lanes`` results of a column;
+        0 stands for ``data_bits`` within that limit.
 
     Raises
     ------
@@ -117,6 +134,8 @@ class ArrayShape:
     fusion: bool = False
     operand: bool = False
     rounding: Rounding = "half_even"
+    activation_bits: int = 0
+    result_bits: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -133,7 +152,13 @@ class ArrayShape:
         self._power_of_two("k_tile", 16, 4096)
         self._between("columns", 1, 4096)
         self._power_of_two("activation_tiles", 2, 8)
-        self._one_of("data_bits", (64, 128, 256, 512))
+        self._one_of("data_bits", STREAM_BITS)
+        if not self.activation_bits:
+            object.__setattr__(self, "activation_bits", self.data_bits)
+        if not self.result_bits:
+            object.__setattr__(self, "result_bits", min(self.data_bits, 32 * self.lanes))
+        self._one_of("activation_bits", STREAM_BITS)
+        self._power_of_two("result_bits", WORD_BITS, min(MOST_RESULT_BITS, 32 * self.lanes))
         self._power_of_two("queue", 2, 64)
         self._one_of("mac", tuple(MAC_KINDS))
         for parameter in PARAMETERS:
@@ -197,7 +222,7 @@ class ArrayShape:
 
     @property
     def words_per_beat(self) -> int:
-        """64-bit words in one beat of a stream."""
+        """64-bit words in one beat of a weight stream."""
         return self.data_bits // WORD_BITS
 
     @property
@@ -208,27 +233,22 @@ class ArrayShape:
     @property
     def rows_per_beat(self) -> int:
         """Whole activation rows that one beat carries, 1 where a row takes several beats."""
-        return max(1, self.data_bits // self.row_bits)
+        return max(1, self.activation_bits // self.row_bits)
 
     @property
     def beats_per_row(self) -> int:
         """Beats that one activation row takes, 1 where a beat carries several rows."""
-        return max(1, self.row_bits // self.data_bits)
+        return max(1, self.row_bits // self.activation_bits)
 
     @property
     def drain_words(self) -> int:
         """Pairs of int32 results drained per cycle."""
-        return min(self.words_per_beat, self.lanes // 2)
+        return self.result_bits // WORD_BITS
 
     @property
     def drain_cycles(self) -> int:
         """Cycles to drain one column of ``lanes`` results."""
         return self.lanes // 2 // self.drain_words
-
-    @property
-    def result_bits(self) -> int:
-        """Width of a result stream in bits."""
-        return WORD_BITS * self.drain_words
 
     @property
     def partial_bits(self) -> int:

@@ -119,13 +119,13 @@ def derive_shape(config: ArrayConfig, engines: int | None = None) -> ArrayShape:
     ``tile.n`` stays as it is, so ``engines`` must divide it. A ``group`` that does not divide
     another number of engines is chosen as ``auto`` would.
     """
-    schedule = config.schedule
+    schedule, interface = config.schedule, config.interface
     count = engines or schedule.unroll.n
     columns = schedule.tile.n // count
     group = schedule.group
     if group == "auto" or count % group:
-        group = _auto_group(count, config.interface.data_bits)
-    least_index, least_value = schedule.least_ring_words(config.interface.data_bits)
+        group = _auto_group(count, interface.data_bits)
+    least_index, least_value = schedule.least_ring_words(interface.data_bits)
     buffers = schedule.buffers
     index_words, value_words = buffers.index_words, buffers.value_words
     if index_words == "auto":
@@ -151,7 +151,9 @@ def derive_shape(config: ArrayConfig, engines: int | None = None) -> ArrayShape:
         index_words=index_words,
         value_words=value_words,
         queue=buffers.event_queue,
-        data_bits=config.interface.data_bits,
+        data_bits=interface.data_bits,
+        activation_bits=0 if interface.activation_bits == "auto" else interface.activation_bits,
+        result_bits=0 if interface.result_bits == "auto" else interface.result_bits,
         kernels=config.schedule.kernels,
         mac=mac,
         byte_ports=family.byte_ports,

@@ -17,7 +17,7 @@ from golden.numerics.mac_kinds import MAC_KINDS
 from golden.numerics.quantise import ROUNDINGS, Rounding
 from golden.selector.points import BINS
 from golden.selector.unit import operand_columns
-from golden.shape import minimum_ring_words
+from golden.shape import MOST_RESULT_BITS, STREAM_BITS, minimum_ring_words
 from rtl_gen.rules import integer_rule, kernels_rule, one_of_rule
 from rtl_gen.schema_common import Config, Interface, Part, Section, top_field
 from rtl_gen.schema_common import described as _field
@@ -236,11 +236,26 @@ class ArrayInterface(Interface):
     """Ports of the array top."""
 
     top: Annotated[str, one_of_rule("array")] = top_field("array")
-    data_bits: Annotated[int, one_of_rule(64, 128, 256, 512)] = _field(
-        "width of an activation or weight stream",
+    data_bits: Annotated[int, one_of_rule(*STREAM_BITS)] = _field(
+        "width of a weight stream, and of the others unless they have a width of their own",
         unit="bits",
-        effect="peak rate of each port and rows loaded per cycle",
+        effect="peak rate of each port",
         default=128,
+    )
+    activation_bits: Annotated[int | Literal["auto"], one_of_rule("auto", *STREAM_BITS)] = _field(
+        "width of the activation stream; auto is data_bits",
+        unit="bits",
+        effect="rows loaded per cycle",
+        default="auto",
+    )
+    result_bits: Annotated[
+        int | Literal["auto"], integer_rule(64, MOST_RESULT_BITS, power=True, auto=True)
+    ] = _field(
+        "width of a result stream, at most 32 * schedule.unroll.m; auto is data_bits within that",
+        unit="bits",
+        effect="pairs of sums that a drain finishes per cycle; engines of a group share it, so it "
+        "bounds how sparse columns may be before they wait",
+        default="auto",
     )
 
 
@@ -289,7 +304,10 @@ class ArrayConfig(Config):
                     f"({elements}), are no multiple of {1 << (BINS - 2)}"
                 )
                 _refuse("schedule.selector", rule, self.schedule.selector)
-        bits = self.interface.data_bits
+        bits, most = self.interface.data_bits, 32 * unroll.m
+        if self.interface.result_bits != "auto" and self.interface.result_bits > most:
+            rule = f"must be at most 32 * schedule.unroll.m ({most})"
+            _refuse("interface.result_bits", rule, self.interface.result_bits)
         for field, least in zip(
             ("index_words", "value_words"),
             self.schedule.least_ring_words(bits),

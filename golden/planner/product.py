@@ -161,7 +161,7 @@ def plan_matmul(
     depth = len(sent.kept)
     for bounds in tilings(shape, depth) if grouping is None else [grouping.bounds(sent)]:
         # In a long product the load of the first tile is too small a share to be worth a try.
-        load = min(shape.k_tile, depth) * shape.row_bits / shape.data_bits
+        load = min(shape.k_tile, depth) * shape.row_bits / shape.activation_bits
         if found and load < (1 - _WORTH) * found[-1].predicted:
             break
         for parts in tried:

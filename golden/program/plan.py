@@ -115,10 +115,11 @@ class Plan:
             m_tiles: tiles of tokens of the job.
 
         Returns:
-            uint8 (beats, data_bits / 8), and bool (beats,), true on the last beat of a tile.
+            uint8 (beats, activation_bits / 8), and bool (beats,), true on the last beat of a tile.
             The same beats are sent again for every segment.
         """
         shape = self.shape
+        width = shape.activation_bits
         parts, lasts = [], []
         for m_tile in m_tiles:
             rows = activations[m_tile * shape.lanes : (m_tile + 1) * shape.lanes, self.kept]
@@ -126,9 +127,9 @@ class Plan:
                 low = self.bounds[k_tile]
                 depth = self.tile_rows(k_tile)
                 beats = self.tile_beats(k_tile)
-                tile = np.zeros((beats * shape.data_bits // shape.row_bits, shape.lanes), np.int8)
+                tile = np.zeros((beats * width // shape.row_bits, shape.lanes), np.int8)
                 tile[:depth, : len(rows)] = rows[:, low : low + depth].T
-                parts.append(tile.reshape(beats, shape.data_bits // 8).view(np.uint8))
+                parts.append(tile.reshape(beats, width // 8).view(np.uint8))
                 last = np.zeros(beats, bool)
                 last[-1] = True
                 lasts.append(last)

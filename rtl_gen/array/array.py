@@ -16,7 +16,7 @@ __all__ = ["SparseArray", "activation_beat"]
 
 def activation_beat(shape: ArrayShape) -> data.StructLayout:
     """Payload of the activation stream: rows of V bytes, ``last`` ends a tile."""
-    return data.StructLayout({"data": shape.data_bits, "last": 1})
+    return data.StructLayout({"data": shape.activation_bits, "last": 1})
 
 
 class SparseArray(wiring.Component):
@@ -86,7 +86,7 @@ class SparseArray(wiring.Component):
         accept = Signal()
         write = Signal()
         address = Signal(tile_address_bits(shape))
-        tile_data = Signal(shape.data_bits)
+        tile_data = Signal(shape.activation_bits)
         overlong = Signal()
         last_play = Signal(8)
         blocked = []

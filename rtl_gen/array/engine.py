@@ -94,7 +94,7 @@ class Engine(wiring.Component):
                 "values_space": Out(1),
                 "tile_write": In(1),
                 "tile_address": In(tile_address_bits(shape)),
-                "tile_data": In(shape.data_bits),
+                "tile_data": In(shape.activation_bits),
                 "loaded": In(self._tile_bits),
                 "consumed": Out(self._tile_bits),
                 "drain_word": In(range(max(2, shape.drain_cycles))),
@@ -185,7 +185,7 @@ class Engine(wiring.Component):
 
         m.submodules.tile = tile = TwoWidthMemory(
             read_bits=shape.row_bits,
-            write_bits=shape.data_bits,
+            write_bits=shape.activation_bits,
             depth=shape.activation_tiles * shape.k_tile,
         )
         bank_bits = (shape.activation_tiles - 1).bit_length()

@@ -55,7 +55,7 @@ class EngineGroup(wiring.Component):
                 "last_play": In(8),
                 "tile_write": In(1),
                 "tile_address": In(tile_address_bits(shape)),
-                "tile_data": In(shape.data_bits),
+                "tile_data": In(shape.activation_bits),
                 "loaded": In(tile_bits),
                 "filling": In(tile_bits),
                 "blocked": Out(1),

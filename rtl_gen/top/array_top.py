@@ -58,7 +58,7 @@ class ArrayTop(wiring.Component):
         ports: dict = register_ports()
         prefix = "s_axis_activations_"
         ports |= {
-            prefix + "tdata": In(shape.data_bits),
+            prefix + "tdata": In(shape.activation_bits),
             prefix + "tvalid": In(1),
             prefix + "tready": Out(1),
             prefix + "tlast": In(1),

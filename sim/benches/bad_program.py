@@ -107,7 +107,7 @@ async def long_tile(dut: Any) -> None:
     plan, _, _ = _plan(host)
     beats = _SHAPE.k_tile * _SHAPE.beats_per_row // _SHAPE.rows_per_beat
     await _start(host, plan)
-    frame = [host.rng.getrandbits(_SHAPE.data_bits) for _ in range(beats + 1)]
+    frame = [host.rng.getrandbits(_SHAPE.activation_bits) for _ in range(beats + 1)]
     host.activations.send_nowait(AxiStreamFrame(frame))
     await _expect_halt(host, LONG_TILE)
     await _recover(host)
@@ -165,7 +165,7 @@ async def start_while_halted(dut: Any) -> None:
     before = [await host.counter(name) for name in names]
     # A tile may come before its job, and this one is too long for any.
     beats = _SHAPE.k_tile * _SHAPE.beats_per_row // _SHAPE.rows_per_beat
-    frame = [host.rng.getrandbits(_SHAPE.data_bits) for _ in range(beats + 1)]
+    frame = [host.rng.getrandbits(_SHAPE.activation_bits) for _ in range(beats + 1)]
     host.activations.send_nowait(AxiStreamFrame(frame))
     for _ in range(_LIMIT):
         if await host.read("STATUS") & 4:

@@ -46,7 +46,7 @@ class ArrayModel:
     def activation_beat(self, data: int, last: bool) -> None:
         """Take one beat of the activation stream."""
         shape = self.shape
-        self._open.append(data.to_bytes(shape.data_bits // 8, "little"))
+        self._open.append(data.to_bytes(shape.activation_bits // 8, "little"))
         if last:
             raw = np.frombuffer(b"".join(self._open), np.int8)
             self._tiles.append(raw.reshape(-1, shape.lanes).astype(np.int64))

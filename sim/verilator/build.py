@@ -101,7 +101,8 @@ def _glue(shape: ArrayShape) -> str:
     results = ", ".join(stream(f"m_axis_results_{g}", "tid") for g in range(shape.groups))
     return f"""#include "Vtop.h"
 constexpr int kGroups = {shape.groups};
-constexpr int kDataBytes = {shape.data_bits // 8};
+constexpr int kActivationBytes = {shape.activation_bits // 8};
+constexpr int kWeightBytes = {shape.data_bits // 8};
 constexpr int kResultBytes = {shape.result_bits // 8};
 struct Port {{ void* data; CData* side; CData* valid; CData* ready; }};
 struct Ports {{ Port activations; Port weights[kGroups]; Port results[kGroups]; }};

@@ -81,14 +81,15 @@ int sf_stream(void* handle, Stream* activations, Stream* weights, Stream* operan
     offered = round < activations->repeats && (offered || goes(model.idle_permille));
     *ports.activations.valid = offered;
     if (offered) {
-      std::memcpy(ports.activations.data, activations->data + at * kDataBytes, kDataBytes);
+      std::memcpy(ports.activations.data, activations->data + at * kActivationBytes,
+                  kActivationBytes);
       *ports.activations.side = activations->side[at];
     }
     for (int g = 0; g < kGroups; g++) {
       more[g] = sent[g] < weights[g].beats && (more[g] || goes(model.idle_permille));
       *ports.weights[g].valid = more[g];
       if (more[g]) {
-        std::memcpy(ports.weights[g].data, weights[g].data + sent[g] * kDataBytes, kDataBytes);
+        std::memcpy(ports.weights[g].data, weights[g].data + sent[g] * kWeightBytes, kWeightBytes);
         *ports.weights[g].side = weights[g].side[sent[g]];
       }
       takes[g] = goes(model.stall_permille);

@@ -20,12 +20,20 @@ BASE = ArrayShape(
     lanes=4, engines=4, group=2, k_tile=64, columns=8, activation_tiles=2, index_words=64,
     value_words=64, queue=8, data_bits=64, kernels=("dense", "bitmap"), mac="packed",
 )  # fmt: skip
+
+
+def widths(bits: int) -> dict[str, int]:
+    """Fields of an array whose streams have all the same width, as far as a column fills it."""
+    return {"data_bits": bits, "activation_bits": 0, "result_bits": 0}
+
+
 SHAPES = {
     "base": BASE,
     "one": replace(BASE, engines=1, group=1, lanes=2, columns=1),
-    "rows_per_beat": replace(BASE, engines=3, group=3, lanes=2, data_bits=128),
-    "beats_per_row": replace(BASE, lanes=32, data_bits=64, k_tile=16),
-    "wide": replace(BASE, data_bits=512, index_words=64, engines=6, group=3),
+    "rows_per_beat": replace(BASE, engines=3, group=3, lanes=2, **widths(128)),
+    "beats_per_row": replace(BASE, lanes=32, **widths(64), k_tile=16),
+    "own_widths": replace(BASE, lanes=8, data_bits=128, activation_bits=256, result_bits=64),
+    "wide": replace(BASE, **widths(512), index_words=64, engines=6, group=3),
     "least_rings": replace(BASE, index_words=16, value_words=16, columns=32),
     "all_kernels": replace(BASE, kernels=("bitmap", "runlength", "block", "dense")),
 }

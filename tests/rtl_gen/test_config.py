@@ -47,6 +47,8 @@ BROKEN_VALUES = [
     *(("numerics__rounding", v) for v in ("up", "half_evn", 0, None, "")),
     *(("interface__top", v) for v in ("system", "axi", 0, None)),
     *(("interface__data_bits", v) for v in (0, 8, 32, 96, 1024, "128", 128.0, None)),
+    *(("interface__activation_bits", v) for v in (0, 32, 96, 1024, "wide", True, None)),
+    *(("interface__result_bits", v) for v in (0, 32, 192, 2048, 1024, "wide", True, None)),
 ]
 
 

@@ -12,6 +12,7 @@ from golden.errors import BadInput
 from golden.shape import is_power_of_two, minimum_ring_words
 from rtl_gen.config import derive, load, parse
 from rtl_gen.derive import derive_shape, estimate
+from tests.golden.plans import widths
 from tests.rtl_gen.intents import changed
 
 
@@ -74,6 +75,8 @@ BROKEN_SHAPES = [
     ("k_tile", 8192), ("columns", 0), ("columns", 4097), ("activation_tiles", 1),
     ("activation_tiles", 3), ("index_words", 8), ("index_words", 24), ("value_words", 8),
     ("value_words", 40), ("queue", 1), ("queue", 128), ("data_bits", 32), ("data_bits", 192),
+    ("activation_bits", 96), ("activation_bits", 1024), ("result_bits", 32), ("result_bits", 192),
+    ("result_bits", 256),
     ("kernels", ()), ("kernels", ("dense", "dense")), ("kernels", ("csr",)), ("kernels", "dense"),
     ("mac", "dsp"), ("byte_ports", 1),
 ]  # fmt: skip
@@ -88,7 +91,7 @@ def test_a_shape_refuses_what_breaks_its_rules(field, value):
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32, 64])
 @pytest.mark.parametrize("bits", [64, 128, 256, 512])
 def test_widths_of_a_shape_agree(lanes, bits):
-    shape = replace(GOOD, lanes=lanes, data_bits=bits)
+    shape = replace(GOOD, lanes=lanes, **widths(bits))
     assert shape.rows_per_beat * shape.row_bits == shape.beats_per_row * bits
     assert shape.drain_words * shape.drain_cycles * 2 == lanes
     assert shape.result_bits == 64 * shape.drain_words <= bits

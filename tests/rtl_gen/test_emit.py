@@ -22,6 +22,7 @@ from rtl_gen.emit import convert, verilog
 from rtl_gen.mac import PRIMITIVES
 from rtl_gen.top.array_top import ArrayTop
 from sim.verilator import verilator_environment
+from tests.golden.plans import widths
 from tests.sim.icarus import needs_icarus
 
 BASE = ArrayShape(
@@ -33,11 +34,13 @@ SHAPES = {
     "base": BASE,
     "least": replace(
         BASE, lanes=2, engines=1, group=1, k_tile=16, columns=1, index_words=16, value_words=16,
-        data_bits=64, queue=2, kernels=("dense",), mac="split",
+        **widths(64), queue=2, kernels=("dense",), mac="split",
     ),
     "odd_group": replace(BASE, engines=3, group=3, columns=5, mac="dsp48e2", byte_ports=True),
-    "one_drain_cycle": replace(BASE, lanes=2, k_tile=16, group=1, columns=3, mac="dsp48e1"),
-    "long_rows": replace(BASE, lanes=64, engines=2, group=2, data_bits=64),
+    "one_drain_cycle": replace(
+        BASE, lanes=2, k_tile=16, group=1, columns=3, mac="dsp48e1", result_bits=64
+    ),
+    "long_rows": replace(BASE, lanes=64, engines=2, group=2, **widths(64)),
 }  # fmt: skip
 
 

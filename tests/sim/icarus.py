@@ -163,7 +163,7 @@ def _testbench(shape: ArrayShape) -> str:
     groups = range(shape.groups)
     target_bits = 1 + max(1, (shape.group - 1).bit_length())
     inputs = ["activations", *(f"weights_{g}" for g in groups)]
-    pieces = [_stream("activations", shape.data_bits, "tlast", 1)]
+    pieces = [_stream("activations", shape.activation_bits, "tlast", 1)]
     pieces += [_stream(name, shape.data_bits, "tdest", target_bits) for name in inputs[1:]]
     pieces += [_results(g, shape) for g in groups]
     declarations, connections, actions = ("".join(parts) for parts in zip(*pieces, strict=True))
@@ -191,10 +191,10 @@ def _testbench(shape: ArrayShape) -> str:
     )
 
 
-def _hex(beats: np.ndarray, side: np.ndarray, data_bits: int) -> str:
+def _hex(beats: np.ndarray, side: np.ndarray) -> str:
     """Beats, uint8 (beats, bytes), with what goes beside them on top, for ``$readmemh``."""
     words = (
-        int(s) << data_bits | int.from_bytes(b.tobytes(), "little")
+        int(s) << 8 * len(b) | int.from_bytes(b.tobytes(), "little")
         for b, s in zip(beats, side, strict=True)
     )
     return "".join(f"{word:x}\n" for word in words)
@@ -255,7 +255,7 @@ class IcarusArray:
             sizes[f"results_{g}"] = columns * shape.drain_cycles
         for name, (data, side) in streams.items():
             assert len(data) <= _MOST_BEATS, f"{name}: {len(data)} beats do not fit the testbench"
-            (self._folder / f"{name}.hex").write_text(_hex(data, side, shape.data_bits))
+            (self._folder / f"{name}.hex").write_text(_hex(data, side))
             sizes[name] = len(data)
         shown = self._run("vvp", "-n", "bench.vvp", *(f"+{n}={size}" for n, size in sizes.items()))
         lines = [line.split() for line in shown.splitlines()]

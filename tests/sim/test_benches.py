@@ -117,7 +117,11 @@ def _random_intent(rng, kernel):
             },
             "buffers": {"activation_tiles": one_of(2, 4), "event_queue": one_of(2, 4, 8)},
         },
-        "interface": {"data_bits": one_of(64, 128, 256)},
+        "interface": {
+            "data_bits": one_of(64, 128, 256),
+            "activation_bits": one_of(0, 64, 128, 256) or "auto",
+            "result_bits": one_of(0, 64, 128, 256) or "auto",
+        },
     }
 
 

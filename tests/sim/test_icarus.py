@@ -26,7 +26,9 @@ SHAPE = ArrayShape(
 )  # fmt: skip
 SHAPES = {
     "all kernels": SHAPE,
-    "other parameters": replace(SHAPE, gap_bits=3, nm_n=3, nm_m=8, block_rows=2, data_bits=128),
+    "other parameters": replace(
+        SHAPE, gap_bits=3, nm_n=3, nm_m=8, block_rows=2, activation_bits=128
+    ),
     "fusion": replace(SHAPE, fusion=True),
     "primitives": replace(SHAPE, kernels=("runlength", "nm"), mac="dsp48e2"),
 }

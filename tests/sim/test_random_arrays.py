@@ -47,8 +47,9 @@ def random_shape(rng: np.random.Generator, number: int) -> ArrayShape:
         1 << (least - 1).bit_length() + one_of(0, 0, 1)
         for least in minimum_ring_words(k_tile, data_bits, kernels, SimpleNamespace(**formats))
     )
+    lanes = one_of(2, 2, 4, 8)
     return ArrayShape(
-        lanes=one_of(2, 2, 4, 8),
+        lanes=lanes,
         engines=group * one_of(1, 2),
         group=group,
         k_tile=k_tile,
@@ -62,6 +63,8 @@ def random_shape(rng: np.random.Generator, number: int) -> ArrayShape:
         mac=tuple(MAC_KINDS)[number],
         byte_ports=bool(rng.integers(2)),
         **formats,
+        activation_bits=one_of(64, 128),
+        result_bits=min(one_of(64, 128, 256), 32 * lanes),
     )
 
 

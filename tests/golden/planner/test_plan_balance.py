@@ -9,7 +9,7 @@ from golden.cycles.count import count_cycles
 from golden.errors import BadInput
 from golden.operators.matmul import matmul
 from golden.planner.product import plan_matmul
-from tests.golden.plans import ALL, BASE, check_streams, operands, results_of
+from tests.golden.plans import ALL, BASE, check_streams, operands, results_of, widths
 
 
 def test_the_same_seed_gives_the_same_streams(rng: np.random.Generator):
@@ -26,7 +26,7 @@ def test_annealing_is_never_worse_than_its_start(
     rng: np.random.Generator, fixed_rng: np.random.Generator
 ):
     # Each column's non-zeros are in one of eight tiles: even totals are not enough.
-    shape = replace(BASE, data_bits=512, group=1, index_words=256, value_words=512)
+    shape = replace(BASE, **widths(512), group=1, index_words=256, value_words=512)
     gains = []
     for generator in (fixed_rng, fixed_rng, rng, rng):
         a, w = operands(generator, (9, 512, int(generator.integers(24, 32))), zero=0.1)

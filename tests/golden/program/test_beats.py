@@ -10,10 +10,10 @@ from golden.formats import KERNELS, STORED
 from golden.planner.product import plan_matmul
 from golden.program.beats import INDEX, VALUES, runs_of
 from golden.program.plan import Plan
-from tests.golden.plans import BASE
+from tests.golden.plans import BASE, widths
 
 SMALL = replace(
-    BASE, lanes=4, engines=2, group=2, columns=480, index_words=1024, value_words=32, data_bits=512,
+    BASE, lanes=4, engines=2, group=2, columns=480, index_words=1024, value_words=32, **widths(512),
     kernels=STORED,
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from golden.planner.product import plan_matmul
 from golden.program.plan import MAX_REPLAYS
 from golden.shape import minimum_ring_words
 from tests.bins import draws
-from tests.golden.plans import BASE, SHAPES, check_streams, operands, plans, results_of
+from tests.golden.plans import BASE, SHAPES, check_streams, operands, plans, results_of, widths
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
@@ -59,7 +59,7 @@ def test_activation_beats_carry_each_tile(name: str, rng: np.random.Generator):
         again = np.zeros((plan.m_tiles * shape.lanes, a.shape[1]), np.int8)
         for job in plan.jobs:
             data, last = plan.activation_beats(a, job)
-            assert data.shape == (len(last), shape.data_bits // 8)
+            assert data.shape == (len(last), shape.activation_bits // 8)
             ends = np.flatnonzero(last) + 1
             assert ends[-1] == len(last)
             parts = np.split(data, ends[:-1])
@@ -171,7 +171,7 @@ def test_the_least_rings_hold_any_weights(data_bits: int, k_tile: int, rng: np.r
         for words in minimum_ring_words(k_tile, data_bits, BASE.kernels, BASE)
     )
     shape = replace(
-        BASE, data_bits=data_bits, k_tile=k_tile, index_words=index_words, value_words=value_words
+        BASE, **widths(data_bits), k_tile=k_tile, index_words=index_words, value_words=value_words
     )
     for zero in (0.0, 0.9):
         a, w = operands(rng, (9, 2 * k_tile + 1, 9), zero)

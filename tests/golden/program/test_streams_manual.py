@@ -10,6 +10,7 @@ from golden.program.plan import Plan
 from golden.program.results import expected_results
 from golden.program.streams import Part, encode_stream
 from golden.shape import ArrayShape
+from tests.golden.plans import widths
 
 SHAPE = ArrayShape(
     lanes=4, engines=4, group=2, k_tile=16, columns=8, activation_tiles=2, index_words=64,
@@ -47,11 +48,17 @@ def _plan(rng: np.random.Generator, shape: ArrayShape) -> tuple[Plan, np.ndarray
 
 
 WIDTHS = [SHAPE, *(ArrayShape(**{**SHAPE.__dict__, **sizes}) for sizes in (
-    {"data_bits": 64, "lanes": 16}, {"data_bits": 64}, {"data_bits": 512, "lanes": 2},
+    {"lanes": 16, **widths(64)}, widths(64), {"lanes": 2, **widths(512)},
+    {"activation_bits": 64, "result_bits": 64}, {"activation_bits": 256},
 ))]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", WIDTHS, ids=lambda s: f"{s.data_bits} bits, {s.lanes} lanes")
+def _name(shape: ArrayShape) -> str:
+    bits = f"{shape.activation_bits}, {shape.data_bits} and {shape.result_bits} bits"
+    return f"{bits}, {shape.lanes} lanes"
+
+
+@pytest.mark.parametrize("shape", WIDTHS, ids=_name)
 def test_weight_beats(shape: ArrayShape, rng: np.random.Generator):
     plan, _, _ = _plan(rng, shape)
     for group in range(2):
@@ -73,7 +80,7 @@ def test_weight_beats(shape: ArrayShape, rng: np.random.Generator):
         assert not rings
 
 
-@pytest.mark.parametrize("shape", WIDTHS, ids=lambda s: f"{s.data_bits} bits, {s.lanes} lanes")
+@pytest.mark.parametrize("shape", WIDTHS, ids=_name)
 def test_activation_beats(shape: ArrayShape, rng: np.random.Generator):
     plan, activations, _ = _plan(rng, shape)
     (job,) = plan.jobs
@@ -90,11 +97,11 @@ def test_activation_beats(shape: ArrayShape, rng: np.random.Generator):
                     assert stream[at] == (int(activations[token, k]) if token < 9 else 0)
                     at += 1
             assert not any(stream[at:])
-            assert len(stream) - at < shape.data_bits // 8
+            assert len(stream) - at < shape.activation_bits // 8
     assert not tiles
 
 
-@pytest.mark.parametrize("shape", WIDTHS, ids=lambda s: f"{s.data_bits} bits, {s.lanes} lanes")
+@pytest.mark.parametrize("shape", WIDTHS, ids=_name)
 def test_results(shape: ArrayShape, rng: np.random.Generator):
     plan, activations, weights = _plan(rng, shape)
     (job,) = plan.jobs
