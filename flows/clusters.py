@@ -21,9 +21,9 @@ import numpy as np
 from golden.cycles.count import count_cycles
 from golden.planner.choose import built_kernels, column_costs
 from golden.planner.distribute import assign_columns
-from golden.planner.layout import tilings
 from golden.planner.product import plan_without_search
 from golden.planner.tile import Tile
+from golden.planner.tilings import tilings
 from golden.program.plan import Plan
 from golden.shape import ArrayShape
 
@@ -94,7 +94,7 @@ def best_cut(
 def _cluster_plan(shape: ArrayShape, weights: np.ndarray, tokens: int, parts: int) -> Plan:
     """A plan as `plan_matmul` makes it, without its search."""
     plays = -(-tokens // shape.lanes)
-    bounds = tilings(shape, len(weights))[-1 if plays <= _LEAD_TILES else 0]
+    bounds = tilings(shape, weights)[-1 if plays <= _LEAD_TILES else 0]
     kernels = built_kernels(shape, "bitmap")
     return plan_without_search(shape, kernels, weights, bounds, tokens, parts)
 

@@ -15,15 +15,20 @@ from golden.numerics.mac_kinds import MAC_KINDS
 from golden.numerics.quantise import ROUNDINGS, Rounding
 
 __all__ = [
+    "LEAST_SUM_BITS",
     "MOST_RESULT_BITS",
     "STREAM_BITS",
     "ArrayShape",
     "is_power_of_two",
     "minimum_ring_words",
+    "worst_sum_bits",
 ]
 
 STREAM_BITS = (64, 128, 256, 512)
 """Widths of an activation or weight stream."""
+
+LEAST_SUM_BITS = 22
+"""Least ``sum_bits`` of tiles of more than 64 rows; 64 rows of any weights fit."""
 
 MOST_RESULT_BITS = 1024
 """Widest result stream."""
@@ -32,6 +37,11 @@ MOST_RESULT_BITS = 1024
 def is_power_of_two(value: int) -> bool:
     """Whether ``value`` is 1, 2, 4, 8 and so on."""
     return value > 0 and value & (value - 1) == 0
+
+
+def worst_sum_bits(k_tile: int) -> int:
+    """Signed bits that hold ``k_tile`` products of -128 by -128, 2^14 each."""
+    return 16 + (k_tile - 1).bit_length()
 
 
 def minimum_ring_words(
@@ -104,6 +114,10 @@ class ArrayShape:
         ``half_away`` (from zero).
     activation_bits : int
         Width of the activation stream in bits: 64, 128, 256 or 512; 0 stands for ``data_bits``.
+    sum_bits : int
+        Signed bits of one exact sum over an activation tile; 0 stands for as many as ``k_tile``
+        products of -128 by -128 take. Fewer save registers at every lane. A tile may then hold only
+        weights whose sums fit: the magnitudes of each column add up to at most `column_weight`.
     result_bits : int
         Width of a result stream in bits: 64 to 1024, at most the ``lanes`` results of a column;
         0 stands for ``data_bits`` within that limit.
@@ -136,6 +150,7 @@ class ArrayShape:
     rounding: Rounding = "half_even"
     activation_bits: int = 0
     result_bits: int = 0
+    sum_bits: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -153,6 +168,9 @@ class ArrayShape:
         self._between("columns", 1, 4096)
         self._power_of_two("activation_tiles", 2, 8)
         self._one_of("data_bits", STREAM_BITS)
+        most = worst_sum_bits(self.k_tile)
+        if self.sum_bits:
+            self._between("sum_bits", min(LEAST_SUM_BITS, most), most)
         if not self.activation_bits:
             object.__setattr__(self, "activation_bits", self.data_bits)
         if not self.result_bits:
@@ -262,5 +280,19 @@ class ArrayShape:
 
     @property
     def acc_bits(self) -> int:
-        """Signed width that holds ``k_tile`` products of −128 by −128, 2^14 each."""
-        return 16 + (self.k_tile - 1).bit_length()
+        """Signed bits of one exact sum over an activation tile."""
+        return self.sum_bits or worst_sum_bits(self.k_tile)
+
+    @property
+    def column_weight(self) -> int:
+        """Most that the magnitudes of a column's weights in one tile may add up to.
+
+        A sum is then at most 128 times as large, 128 less than what ``acc_bits`` signed bits hold,
+        so that two of them packed into one multiplier also keep their place.
+        """
+        return ((1 << (self.acc_bits - 1)) - 1) // 128
+
+    @property
+    def sums_bind(self) -> bool:
+        """Whether a tile of ``k_tile`` rows may hold more weight than ``column_weight``."""
+        return 128 * self.k_tile > self.column_weight

@@ -7,8 +7,9 @@ from constraints.devices import Device, devices
 from constraints.family import Family
 from golden.errors import BadInput
 from golden.formats import KERNELS
+from golden.numerics.mac_kinds import MAC_KINDS
 from golden.selector.unit import UnitParameters
-from golden.shape import ArrayShape
+from golden.shape import ArrayShape, worst_sum_bits
 from rtl_gen.design import Design, Top
 from rtl_gen.schema import ArrayConfig
 from rtl_gen.top.describe import describe_selector
@@ -141,6 +142,12 @@ def derive_shape(config: ArrayConfig, engines: int | None = None) -> ArrayShape:
         value_words = _power_of_two_from(max(wanted, least_value))
     family = devices()[config.target.device].technology
     mac = family.mac if config.target.mac == "auto" else config.target.mac
+    sum_bits = config.numerics.sum_bits
+    if sum_bits == "auto":
+        sum_bits = worst = worst_sum_bits(schedule.tile.k)
+        # Weights that exist only at run time can't be cut into shorter tiles.
+        if schedule.selector == "none":
+            sum_bits = min(worst, MAC_KINDS[mac].sum_bits or worst)
     return ArrayShape(
         lanes=schedule.unroll.m,
         engines=count,
@@ -161,6 +168,7 @@ def derive_shape(config: ArrayConfig, engines: int | None = None) -> ArrayShape:
         fusion=schedule.fusion,
         operand=schedule.selector != "none",
         rounding=config.numerics.rounding,
+        sum_bits=sum_bits,
     )
 
 

@@ -7,21 +7,27 @@ Whether the whole fits its device is decided where the parameters are derived, i
 
 from functools import reduce
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import create_model, model_validator
+from pydantic import model_validator
 
 from constraints.devices import devices
-from golden.formats import PARAMETERS, RUN_TIME, Parameter
+from golden.formats import PARAMETERS, RUN_TIME
 from golden.numerics.mac_kinds import MAC_KINDS
 from golden.numerics.quantise import ROUNDINGS, Rounding
 from golden.selector.points import BINS
 from golden.selector.unit import operand_columns
-from golden.shape import MOST_RESULT_BITS, STREAM_BITS, minimum_ring_words
+from golden.shape import (
+    LEAST_SUM_BITS,
+    minimum_ring_words,
+    worst_sum_bits,
+)
 from rtl_gen.rules import integer_rule, kernels_rule, one_of_rule
-from rtl_gen.schema_common import Config, Interface, Part, Section, top_field
+from rtl_gen.schema_common import Config, Part, Section
 from rtl_gen.schema_common import described as _field
 from rtl_gen.schema_common import refuse as _refuse
+from rtl_gen.schema_formats import Formats
+from rtl_gen.schema_interface import ArrayInterface
 
 __all__ = [
     "ArrayConfig",
@@ -123,45 +129,6 @@ class Buffers(Section):
     )
 
 
-def _format_rule(parameter: Parameter) -> Any:
-    """Exactly one of a format parameter's values, or an integer between its bounds."""
-    choices = parameter.choices
-    if choices == tuple(range(choices[0], choices[-1] + 1)):
-        return integer_rule(choices[0], choices[-1])
-    return one_of_rule(*choices)
-
-
-def _format_section(name: str, path: tuple[str, ...]) -> type[Section]:
-    """The section at a place below ``schedule.formats``, made from the kernels' parameters."""
-    made: dict[str, Any] = {}
-    for parameter in PARAMETERS:
-        if parameter.path[: len(path)] != path:
-            continue
-        key, *further = parameter.path[len(path) :]
-        if not further:
-            rule_of_field = Annotated[int, _format_rule(parameter)]
-            made[key] = (
-                rule_of_field,
-                _field(
-                    parameter.text,
-                    unit=parameter.unit,
-                    effect=parameter.effect,
-                    default=parameter.default,
-                ),
-            )
-        elif key not in made:
-            section = _format_section(f"{key.capitalize()}Format", (*path, key))
-            made[key] = (
-                section,
-                _field(f"pattern of the {key} kernel", unit="", effect="", default=section()),
-            )
-    return create_model(name, __base__=Section, **made)
-
-
-class Formats(_format_section("FormatFields", ())):
-    """Parameters of the block formats; only those of kernels that are built in matter."""
-
-
 class Schedule(Section):
     """Directives on the loop nest n, k, m."""
 
@@ -221,6 +188,14 @@ class Numerics(Section):
         default=32,
         fixed=True,
     )
+    sum_bits: Annotated[int | Literal["auto"], integer_rule(16, 28, auto=True)] = _field(
+        "width of a sum over one activation tile; auto holds any weights, or on DSP48E2 with tiles "
+        "of more than 256 rows the 24 bits that the block has room for",
+        unit="bits",
+        effect="registers of every lane; where a tile of tile.k rows might need more bits, tiles "
+        "are made shorter for weights that do",
+        default="auto",
+    )
     rounding: Annotated[Rounding, one_of_rule(*ROUNDINGS)] = _field(
         "where the drain rounds a tie when it has weighted sums in Q15, that is with "
         "schedule.fusion: to even, or away from zero; without fusion results are exact sums and "
@@ -229,33 +204,6 @@ class Numerics(Section):
         effect="the last bit of a fused result; half_away takes a decrement per sum, no cycle",
         default="half_even",
         needs="schedule.fusion",
-    )
-
-
-class ArrayInterface(Interface):
-    """Ports of the array top."""
-
-    top: Annotated[str, one_of_rule("array")] = top_field("array")
-    data_bits: Annotated[int, one_of_rule(*STREAM_BITS)] = _field(
-        "width of a weight stream, and of the others unless they have a width of their own",
-        unit="bits",
-        effect="peak rate of each port",
-        default=128,
-    )
-    activation_bits: Annotated[int | Literal["auto"], one_of_rule("auto", *STREAM_BITS)] = _field(
-        "width of the activation stream; auto is data_bits",
-        unit="bits",
-        effect="rows loaded per cycle",
-        default="auto",
-    )
-    result_bits: Annotated[
-        int | Literal["auto"], integer_rule(64, MOST_RESULT_BITS, power=True, auto=True)
-    ] = _field(
-        "width of a result stream, at most 32 * schedule.unroll.m; auto is data_bits within that",
-        unit="bits",
-        effect="pairs of sums that a drain finishes per cycle; engines of a group share it, so it "
-        "bounds how sparse columns may be before they wait",
-        default="auto",
     )
 
 
@@ -304,6 +252,7 @@ class ArrayConfig(Config):
                     f"({elements}), are no multiple of {1 << (BINS - 2)}"
                 )
                 _refuse("schedule.selector", rule, self.schedule.selector)
+        self._check_sum_bits()
         bits, most = self.interface.data_bits, 32 * unroll.m
         if self.interface.result_bits != "auto" and self.interface.result_bits > most:
             rule = f"must be at most 32 * schedule.unroll.m ({most})"
@@ -327,3 +276,15 @@ class ArrayConfig(Config):
                 "target.mac", f"must be one of {known} on {self.target.device}", self.target.mac
             )
         return self
+
+    def _check_sum_bits(self) -> None:
+        """Sums must hold 64 rows of any weights, and whole tiles of operands that come later."""
+        bits, most = self.numerics.sum_bits, worst_sum_bits(self.schedule.tile.k)
+        if bits == "auto":
+            return
+        if not min(LEAST_SUM_BITS, most) <= bits <= most:
+            rule = f"must be auto or {min(LEAST_SUM_BITS, most)} to {most} with tile.k = "
+            _refuse("numerics.sum_bits", f"{rule}{self.schedule.tile.k}", bits)
+        if bits < most and self.schedule.selector != "none":
+            rule = f"must be auto or {most} with schedule.selector {self.schedule.selector}"
+            _refuse("numerics.sum_bits", rule, bits)

@@ -19,10 +19,13 @@ class MacKind:
     Attributes:
         name: what ``target.mac`` of a configuration and `ArrayShape` call it.
         latency_cycles: cycles from the operands to the visible sum.
+        sum_bits: width of a sum up to which the multiplier block needs least beside it; None where
+            each bit costs the same.
     """
 
     name: str
     latency_cycles: int
+    sum_bits: int | None = None
 
 
 MAC_KINDS: Mapping[str, MacKind] = MappingProxyType(
@@ -31,7 +34,7 @@ MAC_KINDS: Mapping[str, MacKind] = MappingProxyType(
         for kind in (
             MacKind(name="packed", latency_cycles=3),
             MacKind(name="split", latency_cycles=3),
-            MacKind(name="dsp48e2", latency_cycles=4),
+            MacKind(name="dsp48e2", latency_cycles=4, sum_bits=24),
             MacKind(name="dsp48e1", latency_cycles=4),
             MacKind(name="ecp5", latency_cycles=5),
             MacKind(name="ice40", latency_cycles=3),

@@ -32,6 +32,7 @@ from .anneal import anneal
 from .column_prices import FORBIDDEN, Variant, column_prices, variants_of
 from .operand import Items, SentRows
 from .tile import Tile
+from .tilings import column_weights
 
 __all__ = ["Grouping", "bisect_columns"]
 
@@ -134,8 +135,12 @@ class Grouping:
         least[0] = 0.0
         before = np.zeros(len(borders), np.int64)
         reach = self.shape.k_tile // step
+        strip_weights = [column_weights(weights[a:b]) for a, b in pairwise(borders)]
+        weight = np.cumsum([np.zeros(outputs, np.int64), *strip_weights], axis=0)
         for end in range(1, len(borders)):
             for begin in range(max(0, end - reach), end):
+                if (weight[end] - weight[begin]).max() > self.shape.column_weight:
+                    continue
                 prices = self._priced(Tile(sample[borders[begin] : borders[end]]))[0]
                 blocks = np.add.reduceat(prices[:, order], starts, axis=1) / share
                 total = least[begin] + float((blocks + self._header[:, None]).min(axis=0).sum())

@@ -26,12 +26,10 @@ __all__ = [
     "overflow",
     "parts_to_try",
     "predict",
-    "tilings",
 ]
 
 _PARTS = (1, 2, 4, 8, 16)  # numbers of k parts that ``k_split: auto`` tries
 _MANY_COLUMNS = 16  # columns or parts per engine from which more parts are not tried
-_LEAD = 64  # rows that a short first tile is a multiple of
 _BYTES = WORD_BITS // 8
 
 Distribution = Callable[[int], Iterator[list[list[np.ndarray]]]]
@@ -199,22 +197,6 @@ def _better(
         if predicted < least and overflow(shape, layout) <= 1:
             best, least = layout, predicted
     return Layout(best.items, best.columns, best.parts, best.segments, best.replay, least, first)
-
-
-def tilings(shape: ArrayShape, depth: int) -> list[np.ndarray]:
-    """Return bounds of k tiles to try: with a whole first tile, then with a short one.
-
-    The engines idle while the first tile of a job loads.  A short first tile shortens that, and
-    the next tile loads while the engines work on it.  It covers a whole number of index words, so
-    that runs of rows stay together.  Where K is a multiple of the tile it adds a tile, and with it
-    one close of each column.
-    """
-    tile = shape.k_tile
-    standard = np.append(np.arange(0, depth, tile), depth)
-    lead = depth % tile // _LEAD * _LEAD or max(_LEAD, tile // 8)
-    if lead >= min(tile, depth):
-        return [standard]
-    return [standard, np.concatenate([[0], np.arange(lead, depth, tile), [depth]])]
 
 
 def parts_to_try(shape: ArrayShape, outputs: int, k_split: int | str) -> list[int]:

@@ -16,8 +16,9 @@ from ..program.streams import encode_stream
 from ..shape import ArrayShape
 from .choose import ByCycles, Chooser, built_kernels
 from .grouping import Grouping
-from .layout import Layout, arrange, parts_to_try, tilings
+from .layout import Layout, arrange, parts_to_try
 from .operand import Items, Operand, SentRows
+from .tilings import check_sums, tilings
 
 __all__ = ["BALANCES", "operand_of", "plan_matmul", "plan_of", "plan_without_search"]
 
@@ -47,8 +48,14 @@ def operand_of(
 
 
 def plan_of(layout: Layout, shape: ArrayShape, rows: int, sent: SentRows) -> Plan:
-    """Encode a layout into the plan of a product of ``rows`` tokens."""
+    """Encode a layout into the plan of a product of ``rows`` tokens.
+
+    Raises:
+        BadInput: the accumulators might not hold the sums of a tile.
+    """
     items = layout.items
+    for tile in items.tiles:
+        check_sums(shape, tile.block)
     formats = {name: KERNELS[name].configured(shape) for name in shape.kernels}
     streams = [
         encode_stream(
@@ -159,7 +166,7 @@ def plan_matmul(
     chooser = chooser or ByCycles(kernels)
     found: list[Layout] = []
     depth = len(sent.kept)
-    for bounds in tilings(shape, depth) if grouping is None else [grouping.bounds(sent)]:
+    for bounds in tilings(shape, sent.weights) if grouping is None else [grouping.bounds(sent)]:
         # In a long product the load of the first tile is too small a share to be worth a try.
         load = min(shape.k_tile, depth) * shape.row_bits / shape.activation_bits
         if found and load < (1 - _WORTH) * found[-1].predicted:

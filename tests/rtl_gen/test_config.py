@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-from dataclasses import replace
 
 import pytest
 import yaml
@@ -212,23 +211,28 @@ def test_the_presets_are_the_documented_ones():
     assert shapes["edge"] == ArrayShape(
         lanes=16, engines=8, group=8, k_tile=256, columns=32, activation_tiles=2, index_words=512,
         value_words=1024, queue=8, data_bits=128, kernels=("dense", "bitmap"), mac="ecp5",
-        byte_ports=True,
+        byte_ports=True, sum_bits=24,
     )  # fmt: skip
     assert shapes["kernels"] == ArrayShape(
         lanes=4, engines=2, group=2, k_tile=128, columns=6, activation_tiles=2, index_words=32,
         value_words=32, queue=4, data_bits=64,
         kernels=tuple(KERNELS), mac="packed",
-        gap_bits=5, nm_n=1, nm_m=4, block_rows=4,
+        gap_bits=5, nm_n=1, nm_m=4, block_rows=4, sum_bits=23,
     )  # fmt: skip
-    assert shapes["mid"] == replace(shapes["edge"], engines=16, mac="dsp48e2")
+    assert shapes["mid"] == ArrayShape(
+        lanes=32, engines=8, group=4, k_tile=512, columns=64, activation_tiles=2, index_words=1024,
+        value_words=2048, queue=8, data_bits=128, kernels=("dense", "bitmap"), mac="dsp48e2",
+        byte_ports=True, activation_bits=256, result_bits=256, sum_bits=24,
+    )  # fmt: skip
     assert shapes["test"] == ArrayShape(
         lanes=4, engines=4, group=2, k_tile=32, columns=8, activation_tiles=2, index_words=32,
         value_words=32, queue=8, data_bits=64, kernels=("dense", "bitmap"), mac="packed",
+        sum_bits=21,
     )  # fmt: skip
     assert shapes["tiny"] == ArrayShape(
         lanes=4, engines=2, group=2, k_tile=128, columns=32, activation_tiles=2, index_words=256,
         value_words=256, queue=8, data_bits=64, kernels=("bitmap",), mac="ice40",
-        byte_ports=True,
+        byte_ports=True, sum_bits=23,
     )  # fmt: skip
 
 

@@ -39,9 +39,9 @@ def test_estimates_follow_the_multipliers():
     part = devices()["xczu7ev"]
     assert estimate(shape, part).dsps == 128
     assert estimate(replace(shape, mac="split"), part).dsps == 256
-    # 16 engines with tiles of 4, index of 2 and values of 4 RAMB18; per group of 8 engines one
-    # memory of 8*32*4 words by 128 bits, 8 RAMB18.
-    assert estimate(shape, part).block_rams == 16 * (4 + 2 + 4) + 2 * 8
+    # 8 engines with tiles of 15, index of 4 and values of 8 RAMB18; per group of 4 engines one
+    # memory of 4*64*4 words by 256 bits, 15 RAMB18.
+    assert estimate(shape, part).block_rams == 8 * (15 + 4 + 8) + 2 * 15
 
 
 @pytest.mark.parametrize("k", [16, 64, 256, 4096])

@@ -82,16 +82,18 @@ class InsideProof(Dsp48E2Mac):
     def elaborate(self, platform):
         m = Module()
         limit = 1 << (self.shift - 2)
-        most = 1 << (self.acc_bits - 2)
+        # 128 times the most that the magnitudes of weights add up to, `ArrayShape.column_weight`.
+        most = (1 << (self.acc_bits - 1)) - 128
         low_product = self.lower.as_signed()
         high_product = self.upper.as_signed()
         p = Signal(48)
         addend = Signal(48)
         load = Signal(3)
-        low = Signal(signed(self.acc_bits))
-        high = Signal(signed(self.acc_bits))
-        low_before = Signal(signed(self.acc_bits))
-        high_before = Signal(signed(self.acc_bits))
+        # A bit more, so that a sum that leaves the bounds does not come back on the other side.
+        low = Signal(signed(self.acc_bits + 1))
+        high = Signal(signed(self.acc_bits + 1))
+        low_before = Signal(signed(self.acc_bits + 1))
+        high_before = Signal(signed(self.acc_bits + 1))
         m.d.comb += load.eq(self.load << 2)
         self.count_wraps(m, p, addend, self.valid, load)
         m.d.sync += [low_before.eq(low), high_before.eq(high)]
@@ -108,7 +110,7 @@ class InsideProof(Dsp48E2Mac):
             Assume(self.capture),
             Assume((low_product <= limit) & (low_product >= -limit)),
             Assume((high_product <= limit) & (high_product >= -limit)),
-            # As deep as a tile: what `acc_bits` promises.
+            # What `acc_bits` promises.
             Assume((low <= most) & (low >= -most) & (high <= most) & (high >= -most)),
             Assert((found_low == low_before) & (found_high == high_before)),
         ]

@@ -17,7 +17,7 @@ from golden.numerics.mac_kinds import MAC_KINDS
 from golden.operators.matmul import matmul
 from golden.planner.choose import built_kernels
 from golden.planner.product import plan_matmul
-from golden.shape import ArrayShape, minimum_ring_words
+from golden.shape import LEAST_SUM_BITS, ArrayShape, minimum_ring_words
 from tests.bins import draws
 from tests.conftest import DEFAULT_SEED
 from tests.golden.plans import BlockByBlock
@@ -65,11 +65,12 @@ def random_shape(rng: np.random.Generator, number: int) -> ArrayShape:
         **formats,
         activation_bits=one_of(64, 128),
         result_bits=min(one_of(64, 128, 256), 32 * lanes),
+        sum_bits=0 if k_tile < 128 else one_of(0, LEAST_SUM_BITS),
     )
 
 
 def random_weights(rng: np.random.Generator, depth: int, outputs: int) -> np.ndarray:
-    """A patchwork of structures: random, dense, empty, banded and in runs of rows."""
+    """A patchwork: random, dense, empty, banded, in runs of rows; also of the heaviest weights."""
     weights = rng.integers(-128, 128, (depth, outputs)).astype(np.int8)
     high, wide = (int(rng.integers(1, size + 1)) for size in (depth, outputs))
     row, column = np.arange(depth)[:, None], np.arange(outputs)[None]
@@ -83,6 +84,8 @@ def random_weights(rng: np.random.Generator, depth: int, outputs: int) -> np.nda
                 np.abs(row - 2 * column) < 3,
                 (row // 8 + column) % 3 == 0,
             ][rng.integers(5)]
+            if rng.random() < 0.2:
+                weights[patch] = -128
             weights[patch][~occupied[patch]] = 0
     return weights
 
