@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import BadInput
 from .base import Figures, Kernel, Parameter, Steps
+from .counting import run_counts
 from .entries import entries_per_word, pack_entries, unpack_entries, word_ends
 
 __all__ = ["StructuredNM"]
@@ -115,8 +116,8 @@ class StructuredNM(Kernel):
     def figures(self, occupied: np.ndarray) -> Figures:
         depth, columns = occupied.shape
         slots = np.full(columns, self.most_entries(depth), np.int64)
-        runs = np.add.reduceat(occupied, np.arange(0, depth, self.m), axis=0, dtype=np.int64)
-        return Figures(slots, slots, slots, slots, runs.max(axis=0) <= self.n)
+        held = run_counts(occupied, self.m).max(axis=0) <= self.n
+        return Figures(slots, slots, slots, slots, held)
 
     def order(self, rng: np.random.Generator, depth: int, columns: int) -> np.ndarray:
         places = rng.permutation(depth * columns)
