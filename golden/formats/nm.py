@@ -92,11 +92,11 @@ class StructuredNM(Kernel):
                 f"the weights do not"
             )
         runs = self._runs(block)
-        # Non-zeros first, then zeros, each in ascending order; then all slots ascending.
-        order = np.argsort(runs == 0, axis=-1, kind="stable")[..., : self.n]
-        slots = np.sort(order, axis=-1)
-        values = np.take_along_axis(runs, slots, axis=-1).reshape(-1)
-        return pack_entries(slots.reshape(-1), self.bits), values
+        occupied = runs != 0
+        # The first zeros of a run fill the slots that its non-zeros leave free.
+        free = self.n - np.count_nonzero(occupied, axis=-1, keepdims=True)
+        taken = occupied | (np.cumsum(~occupied, axis=-1, dtype=np.int8) <= free)
+        return pack_entries(np.flatnonzero(taken) % self.m, self.bits), runs[taken]
 
     def decode(self, index: np.ndarray, values: np.ndarray, depth: int, columns: int) -> np.ndarray:
         runs = -(-depth // self.m)
