@@ -8,6 +8,7 @@ This module only answers signals: importing the commands (`flows.app`) takes lon
 Ctrl-C to fall into it.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,11 @@ from flows.interrupts import unwinding_on_signals
 
 __all__ = ["main"]
 
+# New objects between two searches for garbage, and such searches between two longer ones.  Modules
+# make some hundred thousand objects that stay; by Python's defaults, looking through them again and
+# again takes a twentieth of a short command.
+_COLLECTED = 20_000, 50, 1000
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv``; returns the exit status.
@@ -25,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for the interpreter's own end would meet threads and modules that are half torn down.
     """
     status = 0
+    if argv is None:
+        gc.set_threshold(*_COLLECTED)
     with unwinding_on_signals() as signals:
         try:
             # After the handlers, see above.

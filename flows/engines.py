@@ -24,7 +24,7 @@ from flows.compress.layer import (
 )
 from flows.product import PartLimits, Product
 from flows.tables import kept_table
-from golden.cycles.count import count_cycles
+from golden.cycles.count import CycleCount, count_cycles
 from golden.errors import BadInput
 from golden.formats import STORED
 from golden.numerics.quantise import Rounding
@@ -73,16 +73,30 @@ def _exact(a: np.ndarray, w: Weights, rounding: Rounding) -> np.ndarray:
     return w.product(a, rounding) if isinstance(w, FusedMatrix) else matmul(a, w)
 
 
-def _golden(derived: Derived, plan: Plan, a: np.ndarray, w: Weights, progress: Progress) -> Product:
+def _golden(
+    derived: Derived,
+    plan: Plan,
+    a: np.ndarray,
+    w: Weights,
+    progress: Progress,
+    known: CycleCount | None,
+) -> Product:
     held = _held(w, a.shape[1])
     return Product(
         _exact(a, w, derived.shape.rounding), plan, None, None, "none (golden model)", held
     )
 
 
-def _cycle(derived: Derived, plan: Plan, a: np.ndarray, w: Weights, progress: Progress) -> Product:
+def _cycle(
+    derived: Derived,
+    plan: Plan,
+    a: np.ndarray,
+    w: Weights,
+    progress: Progress,
+    known: CycleCount | None,
+) -> Product:
     progress("cycle model", 0, 1)
-    count, held = count_cycles(plan), _held(w, a.shape[1])
+    count, held = known or count_cycles(plan), _held(w, a.shape[1])
     return Product(
         _exact(a, w, derived.shape.rounding),
         plan,
@@ -93,7 +107,14 @@ def _cycle(derived: Derived, plan: Plan, a: np.ndarray, w: Weights, progress: Pr
     )
 
 
-def _rtl(derived: Derived, plan: Plan, a: np.ndarray, w: Weights, progress: Progress) -> Product:
+def _rtl(
+    derived: Derived,
+    plan: Plan,
+    a: np.ndarray,
+    w: Weights,
+    progress: Progress,
+    known: CycleCount | None,
+) -> Product:
     # What generates hardware takes long to import, and the other two levels need none of it.
     from flows.build import open_device
 
@@ -285,7 +306,9 @@ def run_matmul(
         plain = matmul(sample.activations, layer.weights)
         rows = sample.scale[:, None]
         change = relative_error(output * rows * scale, plain * rows * layer.scale)
-    product = ENGINES[engine](derived, plan, sample.activations, operand, report)
+    # The plan was counted while it competed, unless parts of their own have replaced it.
+    known = compiled.count if plan is compiled.plan else None
+    product = ENGINES[engine](derived, plan, sample.activations, operand, report, known)
     scales = None if exact else (sample.scale, scale)
     if scales is not None:
         # Measured on what is written, in float32.

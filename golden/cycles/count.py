@@ -104,7 +104,7 @@ def count_cycles(plan: Plan) -> CycleCount:
     Raises:
         RuntimeError: the array makes no progress, which would be a defect of the plan.
     """
-    targets = [plan.weight_beats(g)[1] for g in range(plan.shape.groups)]
+    targets = [plan.weight_targets(g) for g in range(plan.shape.groups)]
     known: dict[int, np.ndarray] = {}
     totals = np.zeros(5, np.int64)
     for job in plan.jobs:

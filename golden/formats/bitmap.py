@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .base import CHUNK, WORD_BITS, Figures, Kernel, Steps
+from .counting import run_counts
 
 __all__ = ["Bitmap"]
 
@@ -80,12 +81,12 @@ class Bitmap(Kernel):
     def figures(self, occupied: np.ndarray) -> Figures:
         depth, columns = occupied.shape
         words = -(-depth // WORD)
-        kept = occupied.sum(axis=0, dtype=np.int64)
+        chunks = run_counts(occupied, CHUNK)
+        kept = chunks.sum(axis=0, dtype=np.int64)
         # Steps: the occupied chunks, and one for each word without any.
-        chunks = np.logical_or.reduceat(occupied, np.arange(0, depth, CHUNK), axis=0)
-        rows = np.arange(0, len(chunks), WORD // CHUNK)
-        steps = np.maximum(np.add.reduceat(chunks, rows, axis=0, dtype=np.int64), 1).sum(axis=0)
-        close = ~occupied[(words - 1) * WORD :].any(axis=0)
+        found = run_counts(chunks != 0, WORD // CHUNK)
+        steps = np.maximum(found, 1).sum(axis=0, dtype=np.int64)
+        close = found[-1] == 0
         entries = np.full(columns, words, np.int64)
         return Figures(kept + close, steps, entries, kept, np.ones(columns, bool))
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .base import CHUNK, Figures, Kernel, Parameter, Steps
+from .counting import column_counts, run_counts
 from .entries import pack_entries, unpack_entries, word_ends
 
 __all__ = ["BlockRuns"]
@@ -96,12 +97,11 @@ class BlockRuns(Kernel):
 
     def figures(self, occupied: np.ndarray) -> Figures:
         depth, columns = occupied.shape
-        starts = np.arange(0, depth, self.rows)
-        runs = np.logical_or.reduceat(occupied, starts, axis=0)
-        sizes = np.minimum(self.rows, depth - starts)
-        stored = (runs * sizes[:, None]).sum(axis=0, dtype=np.int64)
+        runs = run_counts(occupied, self.rows) != 0
+        # The last run may be shorter than the others.
+        stored = column_counts(runs) * self.rows - runs[-1] * (-depth % self.rows)
         chunks = np.full(columns, -(-depth // CHUNK), np.int64)
-        close = ~occupied[(depth - 1) // CHUNK * CHUNK :].any(axis=0)
+        close = ~runs[(depth - 1) // CHUNK * self.bits :].any(axis=0)
         return Figures(stored + close, chunks, chunks, stored, np.ones(columns, bool))
 
     def order(self, rng: np.random.Generator, depth: int, columns: int) -> np.ndarray:
@@ -113,7 +113,7 @@ class BlockRuns(Kernel):
 
     def seen(self, block: np.ndarray, steps: Steps) -> set[str]:
         depth = len(block)
-        counts = np.add.reduceat(block != 0, np.arange(0, depth, self.rows), axis=0, dtype=int)
+        counts = run_counts(block != 0, self.rows)
         found = set()
         if (counts == 0).any():
             found.add("run passed over")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import BadInput
 from .base import Figures, Kernel, Parameter, Steps
+from .counting import run_counts
 from .entries import entries_per_word, pack_entries, unpack_entries, word_ends
 
 __all__ = ["StructuredNM"]
@@ -91,11 +92,11 @@ class StructuredNM(Kernel):
                 f"the weights do not"
             )
         runs = self._runs(block)
-        # Non-zeros first, then zeros, each in ascending order; then all slots ascending.
-        order = np.argsort(runs == 0, axis=-1, kind="stable")[..., : self.n]
-        slots = np.sort(order, axis=-1)
-        values = np.take_along_axis(runs, slots, axis=-1).reshape(-1)
-        return pack_entries(slots.reshape(-1), self.bits), values
+        occupied = runs != 0
+        # The first zeros of a run fill the slots that its non-zeros leave free.
+        free = self.n - np.count_nonzero(occupied, axis=-1, keepdims=True)
+        taken = occupied | (np.cumsum(~occupied, axis=-1, dtype=np.int8) <= free)
+        return pack_entries(np.flatnonzero(taken) % self.m, self.bits), runs[taken]
 
     def decode(self, index: np.ndarray, values: np.ndarray, depth: int, columns: int) -> np.ndarray:
         runs = -(-depth // self.m)
@@ -115,8 +116,8 @@ class StructuredNM(Kernel):
     def figures(self, occupied: np.ndarray) -> Figures:
         depth, columns = occupied.shape
         slots = np.full(columns, self.most_entries(depth), np.int64)
-        runs = np.add.reduceat(occupied, np.arange(0, depth, self.m), axis=0, dtype=np.int64)
-        return Figures(slots, slots, slots, slots, runs.max(axis=0) <= self.n)
+        held = run_counts(occupied, self.m).max(axis=0) <= self.n
+        return Figures(slots, slots, slots, slots, held)
 
     def order(self, rng: np.random.Generator, depth: int, columns: int) -> np.ndarray:
         places = rng.permutation(depth * columns)

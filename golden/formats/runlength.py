@@ -88,26 +88,39 @@ def _list(occupied: np.ndarray, pad: int, end: int) -> np.ndarray:
 
 @numba.njit(cache=True)
 def _count(occupied: np.ndarray, pad: int, taken: np.ndarray) -> None:
-    """Slots, steps, entries and values of each column, a row of a bool (columns, depth)."""
-    for column in range(len(occupied)):
-        gap = kept = lone = pads = 0
-        padded = True
-        for row in range(occupied.shape[1]):
-            if not occupied[column, row]:
-                gap += 1
-                continue
-            more = gap // pad
+    """Slots, steps, entries and values of each column of a bool (depth, columns).
+
+    It goes row by row and without branches, so that the compiler takes many columns at once;
+    column by column it takes twenty times as long.
+    """
+    depth, columns = occupied.shape
+    none, one, most = np.int32(0), np.int32(1), np.int32(pad)
+    # Of the gap that each column is in: zeros behind its last pad, and pads.
+    zeros = np.zeros(columns, np.int32)
+    more = np.zeros(columns, np.int32)
+    kept = np.zeros(columns, np.int32)
+    lone = np.zeros(columns, np.int32)
+    pads = np.zeros(columns, np.int32)
+    padded = np.ones(columns, np.int32)
+    for row in range(depth):
+        marks = occupied[row]
+        for column in range(columns):
+            found = np.int32(marks[column])
+            kept[column] += found
+            pads[column] += found * more[column]
             # The first pad of a gap usually shares the gap's step.
-            lone += max(more - 1, 0)
-            pads += more
-            kept += 1
-            padded = more > 0
-            gap = 0
-        taken[0, column] = max(kept + lone, 1)
+            lone[column] += found * max(np.int32(more[column] - one), none)
+            padded[column] = np.int32(more[column] > none) if marks[column] else padded[column]
+            longer = np.int32(zeros[column] + one)
+            full = np.int32(longer == most)
+            more[column] = none if marks[column] else np.int32(more[column] + full)
+            zeros[column] = none if marks[column] or full else longer
+    for column in range(columns):
+        taken[0, column] = max(kept[column] + lone[column], 1)
         # The END shares the step of the last gap, unless that one shares its own with a pad.
-        taken[1, column] = kept + lone + padded
-        taken[2, column] = kept + pads + 1
-        taken[3, column] = kept
+        taken[1, column] = kept[column] + lone[column] + padded[column]
+        taken[2, column] = kept[column] + pads[column] + 1
+        taken[3, column] = kept[column]
 
 
 class RunLength(Kernel):
@@ -189,7 +202,7 @@ class RunLength(Kernel):
     def figures(self, occupied: np.ndarray) -> Figures:
         columns = occupied.shape[1]
         taken = np.zeros((4, columns), np.int64)
-        _count(np.ascontiguousarray(occupied.T), self.pad, taken)
+        _count(np.ascontiguousarray(occupied), self.pad, taken)
         return Figures(*taken, held=np.ones(columns, bool))
 
     def cycles(self, occupied: np.ndarray) -> int:

@@ -71,7 +71,12 @@ def anneal(
     """
     np.random.seed(seed)
     size, tiles, variants = prices.shape
+    # The last row stands for the column that is not exchanged where a step moves one alone.
+    price = np.zeros((size + 1, tiles, variants))
+    cycle = np.zeros((size + 1, tiles, variants))
+    price[:size], cycle[:size] = prices, cycles
     sums = np.zeros((engines, tiles, variants))
+    sums[:, :] = header
     load = np.zeros((engines, tiles, variants))
     count = np.zeros(engines, np.int64)
     for item in range(size):
@@ -85,9 +90,9 @@ def anneal(
         for t in range(tiles):
             best = 0
             for v in range(1, variants):
-                if sums[e, t, v] + header[v] < sums[e, t, best] + header[best]:
+                if sums[e, t, v] < sums[e, t, best]:
                     best = v
-            cost[e] += sums[e, t, best] + header[best]
+            cost[e] += sums[e, t, best]
             held[e, t] = load[e, t, best]
             total[e] += held[e, t]
     mean = total.mean()
@@ -100,10 +105,12 @@ def anneal(
     measured = min(moves, 256)  # first steps, which only measure the usual change of the energy
     source_held = np.zeros(tiles)
     target_held = np.zeros(tiles)
+    warmth = 0.0
+    cooling = 10.0 ** (-decades / max(moves, 1))
     for move in range(-measured, moves):
-        one = np.random.randint(size)
+        warmth = heat * usual if move == 0 else warmth * cooling
+        one, two = np.random.randint(size), size
         source = owner[one]
-        two = -1
         if moved > 0.0 and np.random.random() < moved:
             target = np.random.randint(engines)
             if target == source or count[target] == capacity or count[source] == 1:
@@ -117,17 +124,19 @@ def anneal(
         change = 0.0
         for t in range(tiles):
             low_s, low_t = np.inf, np.inf
+            source_best, target_best = 0, 0
             for v in range(variants):
-                step, run = prices[one, t, v], cycles[one, t, v]
-                if two >= 0:
-                    step -= prices[two, t, v]
-                    run -= cycles[two, t, v]
-                here = sums[source, t, v] - step + header[v]
-                there = sums[target, t, v] + step + header[v]
+                step = price[one, t, v] - price[two, t, v]
+                here = sums[source, t, v] - step
+                there = sums[target, t, v] + step
                 if here < low_s:
-                    low_s, source_held[t] = here, load[source, t, v] - run
+                    low_s, source_best = here, v
                 if there < low_t:
-                    low_t, target_held[t] = there, load[target, t, v] + run
+                    low_t, target_best = there, v
+            run = cycle[one, t, source_best] - cycle[two, t, source_best]
+            source_held[t] = load[source, t, source_best] - run
+            run = cycle[one, t, target_best] - cycle[two, t, target_best]
+            target_held[t] = load[target, t, target_best] + run
             source_cost += low_s
             target_cost += low_t
             source_total += source_held[t]
@@ -149,22 +158,19 @@ def anneal(
         if move < 0:
             usual += abs(change) / measured
             continue
-        warmth = heat * usual * 10.0 ** (-decades * move / moves)
         if change > 0.0 and not (warmth > 0.0 and np.random.random() < np.exp(-change / warmth)):
             continue
         for t in range(tiles):
             for v in range(variants):
-                step, run = prices[one, t, v], cycles[one, t, v]
-                if two >= 0:
-                    step -= prices[two, t, v]
-                    run -= cycles[two, t, v]
+                step = price[one, t, v] - price[two, t, v]
+                run = cycle[one, t, v] - cycle[two, t, v]
                 sums[source, t, v] -= step
                 sums[target, t, v] += step
                 load[source, t, v] -= run
                 load[target, t, v] += run
             held[source, t] = source_held[t]
             held[target, t] = target_held[t]
-        if two >= 0:
+        if two < size:
             owner[two] = source
         else:
             count[source] -= 1

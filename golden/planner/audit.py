@@ -88,6 +88,8 @@ def table_choice_cycles(table: PerformanceTable, plan: Plan) -> int:
     for tile, places in _side_by_side(_whole_blocks(plan)):
         for parts in selector.choose(0, tile, places):
             for choice in parts:
-                kernel = KERNELS[choice.kernel].configured(plan.shape)
-                total += HEADER_CYCLES + kernel.cycles(choice.part().block != 0)
+                kernel, cycles = KERNELS[choice.kernel].configured(plan.shape), choice.cycles
+                if kernel.paired:
+                    cycles = kernel.cycles(choice.part().block != 0)
+                total += HEADER_CYCLES + cycles
     return total

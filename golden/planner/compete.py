@@ -6,7 +6,7 @@ These plans compete:
   cycles;
 - the same, with near ties decided by the exact prices of the blocks;
 - for the objective `product`, a plan of the selector in which a byte weighs as much as a cycle;
-- one plan for each single kernel that could be as good;
+- one plan for each single kernel, where its least cycles and bytes would change which is taken;
 - the selector's plan on grouped columns (`golden.planner.grouping`), where the price of a byte
   makes one per cent of the cycles and one per cent of the bytes worth the same.
 
@@ -18,7 +18,8 @@ The cycle model counts the cycles of each plan, over at most `COUNTED_TILES` til
 | `product` | least cycles x bytes of all plans                                               |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -34,6 +35,7 @@ from .audit import decoder_cycles, oracle_cycles, predicted_cycles, table_choice
 from .block_selector import CYCLES_FIRST, CYCLES_TIMES_BYTES, BlockSelector
 from .choose import built_kernels
 from .grouping import Grouping
+from .layout import tilings
 from .operand import Operand
 from .product import operand_of, plan_matmul
 
@@ -71,12 +73,20 @@ _WAYS = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """One plan that competed.  Its cycles cover at most `COUNTED_TILES` tiles of tokens."""
+    """One plan that competed.
+
+    Its count covers at most `COUNTED_TILES` tiles of tokens; None where nothing competed with it.
+    """
 
     name: str
     plan: Plan = field(repr=False)
-    cycles: int
     bytes: int
+    count: CycleCount | None = field(default=None, repr=False)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles that were counted, 0 without a count."""
+        return 0 if self.count is None else self.count.cycles
 
     @property
     def product(self) -> int:
@@ -104,6 +114,12 @@ class Compiled:
     def plan(self) -> Plan:
         """The plan that was taken."""
         return self.chosen.plan
+
+    @property
+    def count(self) -> CycleCount | None:
+        """The cycle model's count of the whole product; None where it was not counted whole."""
+        whole = self.plan.m_tiles <= COUNTED_TILES
+        return self.chosen.count if whole else None
 
     def report(self) -> dict:
         """Fields of the JSON report; the dictionary is empty where no plans competed.
@@ -148,18 +164,38 @@ def _same_words(plan: Plan, other: Plan) -> bool:
     )
 
 
-def _single_bound(operand: Operand, name: str, tiles: int) -> float:
-    """Lower bound of the cycles with one kernel: its event slots, shared evenly by all engines."""
+def _taken(figures: Sequence[tuple[float, int]], objective: str) -> int:
+    """Return which plan is taken, the first of equals, by the cycles and bytes of each."""
+    limit = float("inf")
+    if objective == "cycles":
+        limit = (1 + TOLERANCE) * min(cycles for cycles, _ in figures)
+    ranks = enumerate(figures)
+    return min((c * b, c, place) for place, (c, b) in ranks if c <= limit)[-1]
+
+
+def _single_bound(operand: Operand, name: str, tiles: int) -> tuple[float, int] | None:
+    """Return the least cycles and bytes with one kernel; None where it cannot hold the weights.
+
+    Cycles are its event slots or decoder steps, shared evenly by all engines, behind the shortest
+    first tile of activations that they wait for.  Bytes are those of the values and of the index
+    without headers.
+    """
     shape = operand.shape
     needed = operand.weights[operand.weights.any(axis=1)]
     kernel = KERNELS[name].configured(shape)
-    slots = 0
+    slots = steps = entries = values = 0
     for low in range(0, len(needed), shape.k_tile):
         figures = kernel.figures(needed[low : low + shape.k_tile] != 0)
         if not figures.held.all():
-            return float("inf")
+            return None
         slots += int(figures.slots.sum())
-    return slots * tiles / shape.engines
+        steps += int(figures.steps.sum())
+        entries += int(figures.entries.sum())
+        values += int(figures.values.sum())
+    lead = min(int(bounds[1]) for bounds in tilings(shape, max(1, len(needed))))
+    cycles = -(-lead // shape.rows_per_beat) * shape.beats_per_row
+    cycles += max(slots, steps) * tiles / shape.engines
+    return cycles, 8 * kernel.index_words(entries) + values
 
 
 def compile_product(
@@ -213,7 +249,7 @@ def compile_product(
             grouping=grouping,
             operand=operand,
         )
-        return Candidate(name, plan, 0, plan.weight_bytes)
+        return Candidate(name, plan, plan.weight_bytes)
 
     names = [each.name for each in built_kernels(shape, kernel)]
     # Kernels for run-time operands are in no table: an array with no others has nothing to choose.
@@ -233,8 +269,7 @@ def compile_product(
     def timed(candidate: Candidate) -> Candidate:
         twins = (known for known in found if _same_words(known.plan, candidate.plan))
         twin = next(twins, None)
-        cycles = counted(candidate.plan).cycles if twin is None else twin.cycles
-        return replace(candidate, cycles=cycles)
+        return replace(candidate, count=twin.count if twin else counted(candidate.plan))
 
     ways = _WAYS[objective]
     for number, (name, (price, refine)) in enumerate(ways.items()):
@@ -242,21 +277,20 @@ def compile_product(
         selector = BlockSelector(shape, known, price, refine=refine)
         found.append(timed(planned(name, "auto", selector)))
     tiles = min(COUNTED_TILES, -(-len(activations) // shape.lanes))
-    for number, name in enumerate(names):
-        progress("single kernels", number, len(names))
-        bound = _single_bound(operand, name, tiles)
-        if objective == "cycles":
-            able = bound <= (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
-        else:
-            # Every format stores at least a byte for each non-zero.
-            least = bound * np.count_nonzero(weights)
-            able = least <= min(candidate.product for candidate in found)
-        if able:
-            try:
-                found.append(timed(planned(name, name)))
-            except BadInput:
-                # Once rows are left out, others fall into runs that the format can't hold.
+    progress("single kernels", 0, 1)
+    bounds = {name: _single_bound(operand, name, tiles) for name in names}
+
+    def add_singles() -> None:
+        for name, bound in tuple(bounds.items()):
+            rivals = [(candidate.cycles, candidate.bytes) for candidate in found]
+            if bound is None or _taken([*rivals, bound], objective) == _taken(rivals, objective):
                 continue
+            del bounds[name]
+            # Once rows are left out, others may fall into runs that the format can't hold.
+            with suppress(BadInput):
+                found.append(timed(planned(name, name)))
+
+    add_singles()
     many = weights.shape[1] >= _LEAST_COLUMNS * shape.engines
     best = min(found, key=lambda candidate: candidate.product)
     # Over several segments a block has too few columns for grouping to repay its header.
@@ -268,9 +302,6 @@ def compile_product(
         selector = BlockSelector(shape, known, price, refine=True)
         grouping = Grouping(shape, float(price))
         found.append(timed(planned("selector, grouped columns", "auto", selector, grouping)))
-    allowed = found
-    if objective == "cycles":
-        limit = (1 + TOLERANCE) * min(candidate.cycles for candidate in found)
-        allowed = [candidate for candidate in found if candidate.cycles <= limit]
-    chosen = min(allowed, key=lambda candidate: (candidate.product, candidate.cycles))
-    return Compiled(chosen, tuple(found), objective, known)
+        add_singles()
+    chosen = _taken([(candidate.cycles, candidate.bytes) for candidate in found], objective)
+    return Compiled(found[chosen], tuple(found), objective, known)

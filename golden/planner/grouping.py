@@ -38,11 +38,11 @@ __all__ = ["Grouping", "bisect_columns"]
 
 _STEP = 64  # rows between possible borders, which fill whole index words of every kernel
 _SAMPLED = 256  # columns that the bounds of the k tiles are chosen by
-_MOVES = 1000  # steps of the annealing for each column
-_MOST_MOVES = 2_000_000
+_MOVES = 500  # steps of the annealing for each column
+_MOST_MOVES = 1_000_000
 _MOVED = 0.2  # share of the steps that move one column instead of exchanging two
 _HEAT = 0.0003  # first temperature, in usual changes; a warmer start would undo the bisection
-_DECADES = 5.0  # powers of ten that the temperature falls by
+_DECADES = 4.0  # powers of ten that the temperature falls by
 _ITERATIONS = 20  # of the power iteration for the principal axis
 _SPREAD = 0.02  # share of an engine's cycles at which imbalance weighs like the longest engine
 

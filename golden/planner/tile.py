@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..formats import Figures, Kernel
+from ..formats.counting import column_counts, run_counts
 
 __all__ = ["WHOLE", "Share", "Sums", "Tile", "dense_core"]
 
@@ -26,9 +27,9 @@ def dense_core(block: np.ndarray, rows: int, fill: float) -> np.ndarray:
     """
     occupied = block != 0
     starts = np.arange(0, len(block), rows)
-    counts = np.add.reduceat(occupied, starts, axis=0, dtype=np.int64)
     sizes = np.minimum(rows, len(block) - starts)
-    return occupied & np.repeat(counts >= fill * sizes[:, None], sizes, axis=0)
+    full = run_counts(occupied, rows) >= fill * sizes[:, None]
+    return occupied & np.repeat(full, sizes, axis=0)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Tile:
     def counts(self, share: Share = WHOLE) -> np.ndarray:
         """Count the non-zeros of each column in a share, int64 (columns,)."""
         if share not in self._counts:
-            self._counts[share] = self.mask(share).sum(axis=0, dtype=np.int64)
+            self._counts[share] = column_counts(self.mask(share))
         return self._counts[share]
 
     def part(

@@ -13,12 +13,13 @@ the cocotb benches all read the same plan.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..shape import ArrayShape
-from .beats import INDEX, VALUES, runs_of
+from .beats import Run, runs_of
 from .streams import EngineStream
 
 __all__ = ["MAX_REPLAYS", "EngineStream", "Plan"]
@@ -141,20 +142,36 @@ class Plan:
         Returns:
             uint8 (beats, data_bits / 8) and uint8 (beats,), the target ``2 * engine + values``.
         """
-        shape = self.shape
-        found: list[tuple[tuple[int, int, int, int], int, np.ndarray]] = []
-        for engine in range(shape.group):
-            stream = self.streams[group * shape.group + engine]
-            beats = {INDEX: self._in_beats(stream.index), VALUES: self._in_beats(stream.values)}
-            for run in runs_of(shape, stream, self.replay):
-                # Engines may have different numbers of parts to a tile: keep tiles together.
-                to = 2 * engine + run.ring
-                key = run.tile, run.part, run.turn, to
-                found.append((key, to, beats[run.ring][run.low : run.high]))
-        found.sort(key=lambda run: run[0])
-        target = np.concatenate([np.full(len(run[2]), run[1], np.uint8) for run in found])
-        data = np.concatenate([run[2] for run in found])
+        runs = self._weight_runs(group)
+        first = group * self.shape.group
+        rings = [
+            self._in_beats(words)
+            for stream in self.streams[first : first + self.shape.group]
+            for words in (stream.index, stream.values)
+        ]
+        data = np.concatenate([rings[to][run.low : run.high] for to, run in runs])
+        target = self._targets(runs)
         return np.ascontiguousarray(data).view(np.uint8).reshape(len(data), -1), target
+
+    def weight_targets(self, group: int) -> np.ndarray:
+        """Targets of one job's weight stream alone, as `weight_beats` returns them."""
+        return self._targets(self._weight_runs(group))
+
+    @staticmethod
+    def _targets(runs: Sequence[tuple[int, Run]]) -> np.ndarray:
+        targets = np.array([to for to, _ in runs], np.uint8)
+        return np.repeat(targets, [run.high - run.low for _, run in runs])
+
+    def _weight_runs(self, group: int) -> list[tuple[int, Run]]:
+        """A group's runs in the order of its weight stream, each with its target."""
+        shape = self.shape
+        found = [
+            (2 * engine + run.ring, run)
+            for engine in range(shape.group)
+            for run in runs_of(shape, self.streams[group * shape.group + engine], self.replay)
+        ]
+        # Engines may have different numbers of parts to a tile: keep tiles together.
+        return sorted(found, key=lambda it: (it[1].tile, it[1].part, it[1].turn, it[0]))
 
     def _in_beats(self, data: np.ndarray) -> np.ndarray:
         """Words as uint64 (beats, words of a beat), the last beat padded with zeros."""
