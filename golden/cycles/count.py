@@ -38,7 +38,7 @@ __all__ = [
     "count_job",
 ]
 
-DRAIN_LATENCY = {False: 4, True: 6}
+DRAIN_LATENCY = {False: 3, True: 5}
 """Cycles from the drain's grant to the result, without fusion and with it."""
 
 VALUE_LATENCY = 2

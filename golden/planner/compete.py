@@ -35,9 +35,9 @@ from .audit import decoder_cycles, oracle_cycles, predicted_cycles, table_choice
 from .block_selector import CYCLES_FIRST, CYCLES_TIMES_BYTES, BlockSelector
 from .choose import built_kernels
 from .grouping import Grouping
-from .layout import tilings
 from .operand import Operand
 from .product import operand_of, plan_matmul
+from .tilings import tilings
 
 __all__ = [
     "COUNTED_TILES",
@@ -192,7 +192,7 @@ def _single_bound(operand: Operand, name: str, tiles: int) -> tuple[float, int] 
         steps += int(figures.steps.sum())
         entries += int(figures.entries.sum())
         values += int(figures.values.sum())
-    lead = min(int(bounds[1]) for bounds in tilings(shape, max(1, len(needed))))
+    lead = min(int(bounds[1]) for bounds in tilings(shape, needed)) if len(needed) else 1
     cycles = -(-lead // shape.rows_per_beat) * shape.beats_per_row
     cycles += max(slots, steps) * tiles / shape.engines
     return cycles, 8 * kernel.index_words(entries) + values

@@ -1,10 +1,8 @@
 """Drain: finished columns of a group of engines, partial sums, result stream."""
 
-from functools import reduce
 from itertools import pairwise
-from operator import or_
 
-from amaranth.hdl import Array, Cat, Module, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -47,9 +45,8 @@ class Drain(wiring.Component):
     -------
     start : In(1)
         Begin a job: the round robin starts at engine 0.
-    word, step, ask_e, done_e : Out
-        Broadcast word number and step; the engine whose word is read; the release of its capture
-        registers.
+    done_e : Out(1)
+        The last word of the captured column is being read: its registers are free.
     full_e, column_e, first_e, final_e, job_end_e, data_e : In
     weight_e : In(16)
         With fusion alone: weight of the part that the captured column belongs to.
@@ -61,24 +58,21 @@ class Drain(wiring.Component):
     def __init__(self, shape: ArrayShape) -> None:
         self.shape = shape
         self.mac = MACS[shape.mac]
-        raw_bits = self.mac.raw_bits(shape.acc_bits) * shape.drain_words
+        column_bits = self.mac.raw_bits(shape.acc_bits) * shape.lanes // 2
         ports = {
             "start": In(1),
-            "word": Out(range(max(2, shape.drain_cycles))),
-            "step": Out(1),
             "results": Out(stream.Signature(result(shape))),
             "finished": Out(1),
             "finished_engine": Out(max(1, (shape.group - 1).bit_length())),
         }
         for e in range(shape.group):
-            ports[f"ask_{e}"] = Out(1)
             ports[f"done_{e}"] = Out(1)
             ports[f"full_{e}"] = In(1)
             ports[f"column_{e}"] = In(range(max(2, shape.columns)))
             ports[f"first_{e}"] = In(1)
             ports[f"final_{e}"] = In(1)
             ports[f"job_end_{e}"] = In(1)
-            ports[f"data_{e}"] = In(raw_bits)
+            ports[f"data_{e}"] = In(column_bits)
             if shape.fusion:
                 ports[f"weight_{e}"] = In(WEIGHT_BITS)
         super().__init__(ports)
@@ -86,7 +80,7 @@ class Drain(wiring.Component):
     @property
     def latency_cycles(self) -> int:
         """Cycles from the grant to the result."""
-        return 6 if self.shape.fusion else 4
+        return 5 if self.shape.fusion else 3
 
     def _of(self, name: str, engine: Signal):
         ports = [getattr(self, f"{name}_{e}") for e in range(self.shape.group)]
@@ -106,10 +100,8 @@ class Drain(wiring.Component):
         engine = Signal(engine_bits)
         word = Signal(range(max(2, words)))
         last_word = Signal()
-        m.d.comb += [
-            self.word.eq(word),
-            last_word.eq(word == words - 1),
-        ]
+        step = Signal()
+        m.d.comb += last_word.eq(word == words - 1)
         waiting = Signal(shape.group)
         leaving = Signal(shape.group)
         left = Signal(shape.group)
@@ -117,13 +109,12 @@ class Drain(wiring.Component):
         for e in range(shape.group):
             m.d.comb += [
                 leaving[e].eq(active & (engine == e)),
-                getattr(self, f"ask_{e}").eq(leaving[e]),
-                getattr(self, f"done_{e}").eq(leaving[e] & last_word & self.step),
+                getattr(self, f"done_{e}").eq(leaving[e] & last_word & step),
                 waiting[e].eq(getattr(self, f"full_{e}") & ~leaving[e] & ~recent[e]),
             ]
         # An engine returns four steps after it left at the earliest, when the sums it left are
         # written.  By itself it takes as many cycles, but the drain may have stood still.
-        with m.If(self.step):
+        with m.If(step):
             m.d.sync += [left.eq(leaving), recent.eq(leaving | left)]
         following = Signal(engine_bits)
         m.d.comb += following.eq(engine)
@@ -133,7 +124,7 @@ class Drain(wiring.Component):
                     candidate = (e + offset) % shape.group
                     with m.If(waiting[candidate]):
                         m.d.comb += following.eq(candidate)
-        with m.If(self.step):
+        with m.If(step):
             with m.If(active & ~last_word):
                 m.d.sync += word.eq(word + 1)
             with m.Else():
@@ -142,12 +133,12 @@ class Drain(wiring.Component):
         with m.If(self.start):
             m.d.sync += engine.eq(0)
 
-        # Stage 1: the engines present their words; stage 2: one of them is chosen.
+        # Stage 0 addresses a word of a captured column, stage 1 holds it.
         low_bits = (words - 1).bit_length()
         column_bits = (shape.columns - 1).bit_length()
         address_bits = _partial_bits(shape)
         stages = []
-        for number in range(1, self.latency_cycles + 1):
+        for number in range(self.latency_cycles + 1):
             stages.append(
                 {
                     name: Signal(bits, name=f"{name}{number}")
@@ -162,20 +153,22 @@ class Drain(wiring.Component):
                     )
                 }
             )
-        one, sent = stages[0], stages[-1]
-        sums = self._weighted(m, engine, stages) if shape.fusion else self._plain(m, stages)
-        with m.If(self.step):
-            m.d.sync += [
-                one["valid"].eq(active),
-                one["engine"].eq(engine),
-                one["address"].eq(
-                    Cat(word[:low_bits], self._of("column", engine)[:column_bits], engine)
-                ),
-                one["first"].eq(self._of("first", engine)),
-                one["final"].eq(self._of("final", engine)),
-                one["last"].eq(last_word),
-                one["job_end"].eq(self._of("job_end", engine)),
-            ]
+        here, sent = stages[0], stages[-1]
+        m.d.comb += [
+            here["valid"].eq(active),
+            here["engine"].eq(engine),
+            here["address"].eq(
+                Cat(word[:low_bits], self._of("column", engine)[:column_bits], engine)
+            ),
+            here["first"].eq(self._of("first", engine)),
+            here["final"].eq(self._of("final", engine)),
+            here["last"].eq(last_word),
+            here["job_end"].eq(self._of("job_end", engine)),
+        ]
+        integers = self._unpacked(m, step, engine, word)
+        finish = self._weighted if shape.fusion else self._plain
+        sums = finish(m, step, stages, integers)
+        with m.If(step):
             for before, after in pairwise(stages):
                 m.d.sync += [after[name].eq(before[name]) for name in before]
 
@@ -185,7 +178,7 @@ class Drain(wiring.Component):
             payload.data.eq(sums),
             payload.engine.eq(sent["engine"]),
             payload.last.eq(sent["last"]),
-            self.step.eq(~self.results.valid | self.results.ready),
+            step.eq(~self.results.valid | self.results.ready),
             self.finished.eq(
                 self.results.valid & self.results.ready & sent["last"] & sent["job_end"]
             ),
@@ -193,16 +186,25 @@ class Drain(wiring.Component):
         ]
         return m
 
-    def _unpacked(self, m: Module) -> list[Signal]:
-        """Stages 2 and 3: select, turn into integers."""
+    def _unpacked(self, m: Module, step: Signal, engine: Signal, word: Signal) -> list[Signal]:
+        """Stages 1 and 2: choose a word of a captured column, turn it into integers."""
         shape = self.shape
         raw_bits = self.mac.raw_bits(shape.acc_bits)
-        captured = Signal(raw_bits * shape.drain_words, reset_less=True)
-        with m.If(self.step):
-            # All engines but the one that was asked present zero.
-            m.d.sync += captured.eq(
-                reduce(or_, (getattr(self, f"data_{e}") for e in range(shape.group)))
-            )
+        word_bits = raw_bits * shape.drain_words
+        columns = [getattr(self, f"data_{e}") for e in range(shape.group)]
+        columns += columns[-1:] * ((1 << len(engine)) - len(columns))
+        # One multiplexer over all words of all engines, written as a tree of pairs, in which
+        # synthesis finds the wide multiplexers behind the look-up tables.
+        words = [
+            column.word_select(number, word_bits)
+            for column in columns
+            for number in range(shape.drain_cycles)
+        ]
+        for bit in (*word[: (shape.drain_cycles - 1).bit_length()], *engine):
+            words = [Mux(bit, odd, even) for even, odd in zip(words[::2], words[1::2], strict=True)]
+        captured = Signal(word_bits, reset_less=True)
+        with m.If(step):
+            m.d.sync += captured.eq(words[0])
         integers = []
         for part in range(shape.drain_words):
             pair = self.mac.unpack(m, captured.word_select(part, raw_bits), shape.acc_bits)
@@ -210,12 +212,12 @@ class Drain(wiring.Component):
                 unpacked = Signal(
                     signed(shape.acc_bits), name=f"unpacked{2 * part + lane}", reset_less=True
                 )
-                with m.If(self.step):
+                with m.If(step):
                     m.d.sync += unpacked.eq(exact)
                 integers.append(unpacked)
         return integers
 
-    def _partial(self, m: Module, read: dict, write: dict, sums: Value) -> Value:
+    def _partial(self, m: Module, step: Signal, read: dict, write: dict, sums: Value) -> Value:
         """Memory of partial sums, read and written in these stages; what was read."""
         bits = self.shape.partial_bits
         m.submodules.partial = partial = TwoWidthMemory(
@@ -223,55 +225,56 @@ class Drain(wiring.Component):
         )
         m.d.comb += [
             partial.read_address.eq(read["address"]),
-            partial.read_enable.eq(self.step),
+            partial.read_enable.eq(step),
             partial.write_address.eq(write["address"]),
-            partial.write_enable.eq(write["valid"] & ~write["final"] & self.step),
+            partial.write_enable.eq(write["valid"] & ~write["final"] & step),
             partial.write_data.eq(sums),
         ]
         return partial.read_data
 
-    def _plain(self, m: Module, stages: list[dict]) -> Signal:
-        """Sums of stage 4."""
-        one, two, _, four = stages
+    def _plain(self, m: Module, step: Signal, stages: list[dict], integers: list[Signal]) -> Signal:
+        """Sums of stage 3."""
+        here, one, _, three = stages
         sums = Signal(self.shape.result_bits)
         # Read a stage early: the sums meet a register, not the memory's output.
-        read = self._partial(m, one, four, sums)
+        read = self._partial(m, step, here, three, sums)
         before = Signal(self.shape.result_bits, reset_less=True)
-        with m.If(self.step):
+        with m.If(step):
             m.d.sync += before.eq(read)
-        with m.If(self.step & two["first"]):
+        with m.If(step & one["first"]):
             m.d.sync += before.eq(0)
-        for index, unpacked in enumerate(self._unpacked(m)):
-            with m.If(self.step):
+        for index, unpacked in enumerate(integers):
+            with m.If(step):
                 m.d.sync += sums.word_select(index, 32).eq(unpacked + before.word_select(index, 32))
         return sums
 
-    def _weighted(self, m: Module, engine: Signal, stages: list[dict]) -> Signal:
-        """Weighted sums, written in stage 5, rounded in stage 6."""
-        _, two, _, four, five, _ = stages
-        integers = self._unpacked(m)
-        weights = [Signal(WEIGHT_BITS, name=f"weight{i}", reset_less=True) for i in range(1, 4)]
-        with m.If(self.step):
+    def _weighted(
+        self, m: Module, step: Signal, stages: list[dict], integers: list[Signal]
+    ) -> Signal:
+        """Weighted sums, written in stage 4, rounded in stage 5."""
+        here, one, _, three, four, _ = stages
+        weights = [Signal(WEIGHT_BITS, name=f"weight{i}", reset_less=True) for i in range(1, 3)]
+        with m.If(step):
             m.d.sync += [
-                weights[0].eq(self._of("weight", engine)),
+                weights[0].eq(self._of("weight", here["engine"])),
                 *(after.eq(before) for before, after in pairwise(weights)),
             ]
         totals = Signal(self.shape.partial_bits)
         rounded = Signal(self.shape.result_bits, reset_less=True)
-        read = self._partial(m, two, five, totals)
+        read = self._partial(m, step, one, four, totals)
         for index, unpacked in enumerate(integers):
             running = read.word_select(index, ACCUMULATOR_BITS)
             total, result = weighted_sum(
                 m,
-                step=self.step,
+                step=step,
                 value=unpacked,
                 weight=weights[-1],
                 running=running.as_signed(),
-                first=four["first"],
+                first=three["first"],
                 rounding=self.shape.rounding,
                 name=str(index),
             )
             m.d.comb += totals.word_select(index, ACCUMULATOR_BITS).eq(total)
-            with m.If(self.step):
+            with m.If(step):
                 m.d.sync += rounded.word_select(index, 32).eq(result)
         return rounded

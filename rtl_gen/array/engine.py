@@ -60,13 +60,10 @@ class Engine(wiring.Component):
         Tiles written so far, modulo ``2 * activation_tiles``.
     consumed : Out
         Tiles released so far, likewise.
-    drain_word, drain_ask : In
-        Which part of the captured column to present, one cycle later, on ``drain_data``; zero
-        without ``drain_ask``.
-    drain_step : In(1)
-        The drain moves.
     drain_done : In(1)
         The last word is being read: the capture registers are free.
+    drain_data : Out
+        The captured column, the pairs of lanes side by side in the MAC's own form.
     drain_full : Out(1)
         A column waits; ``drain_column`` (its number in the pass) and ``drain_first``,
         ``drain_final``, ``drain_job_end`` describe it.
@@ -97,11 +94,8 @@ class Engine(wiring.Component):
                 "tile_data": In(shape.activation_bits),
                 "loaded": In(self._tile_bits),
                 "consumed": Out(self._tile_bits),
-                "drain_word": In(range(max(2, shape.drain_cycles))),
-                "drain_ask": In(1),
-                "drain_step": In(1),
                 "drain_done": In(1),
-                "drain_data": Out(self.mac.raw_bits(shape.acc_bits) * shape.drain_words),
+                "drain_data": Out(self.mac.raw_bits(shape.acc_bits) * shape.lanes // 2),
                 "drain_full": Out(1),
                 "drain_column": Out(range(max(2, shape.columns))),
                 "drain_first": Out(1),
@@ -270,12 +264,4 @@ class Engine(wiring.Component):
                 mac.weight.eq(weight),
             ]
             raws.append(mac.raw)
-        word_bits = self.mac.raw_bits(shape.acc_bits) * shape.drain_words
-        selected = Signal(word_bits)
-        m.d.comb += selected.eq(Cat(*raws).word_select(self.drain_word, word_bits))
-        presented = Signal(word_bits, reset_less=True)
-        m.d.comb += self.drain_data.eq(presented)
-        with m.If(self.drain_step):
-            m.d.sync += presented.eq(selected)
-        with m.If(self.drain_step & ~self.drain_ask):
-            m.d.sync += presented.eq(0)
+        m.d.comb += self.drain_data.eq(Cat(*raws))

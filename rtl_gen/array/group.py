@@ -109,9 +109,6 @@ class EngineGroup(wiring.Component):
                 engine.tile_address.eq(self.tile_address),
                 engine.tile_data.eq(self.tile_data),
                 engine.loaded.eq(self.loaded),
-                engine.drain_word.eq(drain.word),
-                engine.drain_step.eq(drain.step),
-                engine.drain_ask.eq(getattr(drain, f"ask_{e}")),
                 engine.drain_done.eq(getattr(drain, f"done_{e}")),
             ]
             names = ("full", "column", "first", "final", "job_end", "data")

@@ -22,7 +22,7 @@ SHAPE = ArrayShape(
 GROUP, WORDS = SHAPE.group, SHAPE.drain_cycles
 MUTANTS = {
     "drained twice": ("& ~leaving[e] & ~recent[e]", ""),
-    "released early": ("leaving[e] & last_word & self.step", "leaving[e] & self.step"),
+    "released early": ("leaving[e] & last_word & step", "leaving[e] & step"),
     "moves without a taker": ("~self.results.valid | self.results.ready", "1"),
     "one word too few": ("last_word.eq(word == words - 1)", "last_word.eq(1)"),
 }  # fmt: skip
@@ -49,8 +49,8 @@ class Contract(wiring.Component):
         m.submodules.drain = drain = self._kind(SHAPE)
         inside = opened(drain)
         of = {
-            name: Cat(getattr(drain, f"{name}_{e}") for e in range(GROUP))
-            for name in ("ask", "done")
+            "ask": inside.leaving,
+            "done": Cat(getattr(drain, f"done_{e}") for e in range(GROUP)),
         }
         started, watched = Signal(), Signal(range(GROUP))
         for e in range(GROUP):
@@ -84,15 +84,15 @@ class Contract(wiring.Component):
         m.d.sync += [
             # Just left, it may still be passed over: its sums are being written.
             passed.eq(Mux(full & ~done & ~recent, passed + others, 0)),
-            words.eq(Mux(done, 0, words + (ask & drain.step))),
+            words.eq(Mux(done, 0, words + (ask & inside.step))),
             owed.eq(owed + (done & final) - (mine & result.last)),
         ]
         m.d.comb += [
             # The contract.
             Assert(ones(of["ask"]) <= 1),
             Assert(~ask | full),
-            Assert(~done | (ask & drain.step & (words == WORDS - 1))),
-            Assert(~ask | (drain.word == words)),
+            Assert(~done | (ask & inside.step & (words == WORDS - 1))),
+            Assert(~ask | (inside.word == words)),
             # At most the column that is leaving and one of each other engine go first.
             Assert(passed <= GROUP),
             Assert(~(mine & result.last) | (owed != 0)),
@@ -110,7 +110,7 @@ class Contract(wiring.Component):
         draining = active & (engine == self.watched)
         inside_pipeline = Cat(
             stage["valid"] & stage["final"] & stage["last"] & (stage["engine"] == self.watched)
-            for stage in inside.stages
+            for stage in inside.stages[1:]
         )
         m.d.comb += [
             Assert(engine < GROUP),

@@ -112,25 +112,17 @@ def test_sums(
                     results[engine].append(words)
                     words = []
                     latencies.add(cycle - asked[engine].pop(0))
-            step, number = ctx.get(dut.step), ctx.get(dut.word)
-            shown = []
+            released = [ctx.get(getattr(dut, f"done_{e}")) for e in range(len(engines))]
             for e, captured in enumerate(engines):
-                ask, done = ctx.get(getattr(dut, f"ask_{e}")), ctx.get(getattr(dut, f"done_{e}"))
-                assert not ask or ctx.get(getattr(dut, f"full_{e}"))
-                data = 0
-                if ask:
-                    pair = captured[at[e]]["sums"][2 * number : 2 * number + 2]
-                    data = (pair[0] & mask) | (pair[1] & mask) << shape.acc_bits
-                shown.append((data, done))
-                if done and captured[at[e]]["final"]:
+                assert not released[e] or ctx.get(getattr(dut, f"full_{e}"))
+                if released[e] and captured[at[e]]["final"]:
                     asked[e].append(cycle)
             await ctx.tick()
-            for e, (data, done) in enumerate(shown):
-                captured = engines[e]
-                if step:
-                    ctx.set(getattr(dut, f"data_{e}"), data)
-                if done:
+            for e, captured in enumerate(engines):
+                if released[e]:
                     ctx.set(getattr(dut, f"full_{e}"), 0)
+                    # From now on the engine captures another column.
+                    ctx.set(getattr(dut, f"data_{e}"), 0)
                     following = min(at[e] + 1, len(captured) - 1)
                     wait[e] = RETURN - 1 + captured[following]["delay"]
                 elif wait[e]:
@@ -142,6 +134,11 @@ def test_sums(
                             ctx.set(getattr(dut, f"{name}_{e}"), item[name])
                         if shape.fusion:
                             ctx.set(getattr(dut, f"weight_{e}"), item["weight"])
+                        column = sum(
+                            (value & mask) << lane * shape.acc_bits
+                            for lane, value in enumerate(item["sums"])
+                        )
+                        ctx.set(getattr(dut, f"data_{e}"), column)
                         ctx.set(getattr(dut, f"full_{e}"), 1)
             if all(
                 len(got) == sum(item["final"] for item in captured)
