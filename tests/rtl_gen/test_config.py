@@ -204,7 +204,7 @@ def test_presets_load_derive_and_fit(name):
 
 
 def test_the_presets_are_the_documented_ones():
-    assert preset_names() == ("detect", "edge", "kernels", "mid", "test", "tiny")
+    assert preset_names() == ("detect", "edge", "kernels", "large", "mid", "test", "tiny")
     shapes = {name: derive(load(name, Config)).shape for name in preset_names()}
     assert shapes["detect"] == DetectorShape(units=8, width=8, k_bits=12, queue=8)
     assert shapes["edge"] == ArrayShape(
@@ -217,6 +217,11 @@ def test_the_presets_are_the_documented_ones():
         value_words=32, queue=4, data_bits=64,
         kernels=tuple(KERNELS), mac="packed",
         gap_bits=5, nm_n=1, nm_m=4, block_rows=4,
+    )  # fmt: skip
+    assert shapes["large"] == ArrayShape(
+        lanes=32, engines=128, group=4, k_tile=256, columns=32, activation_tiles=2,
+        index_words=512, value_words=1024, queue=8, data_bits=256, kernels=("dense", "bitmap"),
+        mac="dsp48e2", byte_ports=True,
     )  # fmt: skip
     assert shapes["mid"] == replace(shapes["edge"], engines=16, mac="dsp48e2")
     assert shapes["test"] == ArrayShape(
