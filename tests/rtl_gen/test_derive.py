@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from amaranth.lib.wiring import In
 
 from constraints.devices import devices
 from constraints.families import FAMILIES
@@ -41,6 +42,17 @@ def test_estimates_follow_the_multipliers():
     # 16 engines with tiles of 4, index of 2 and values of 4 RAMB18; per group of 8 engines one
     # memory of 8*32*4 words by 128 bits, 8 RAMB18.
     assert estimate(shape, part).block_rams == 16 * (4 + 2 + 4) + 2 * 8
+
+
+@pytest.mark.parametrize("name", ["test", "tiny", "mid", "large"])
+def test_port_bits_are_those_of_the_tops_data_ports(name):
+    derived = derive(load(name))
+    bits = {True: 0, False: 0}
+    for path, member in derived.component().signature.members.items():
+        if path.endswith("tdata"):
+            bits[member.flow == In] += member.shape
+    assert derived.shape.input_port_bits == bits[True]
+    assert derived.shape.output_port_bits == bits[False]
 
 
 @pytest.mark.parametrize("k", [16, 64, 256, 4096])
