@@ -104,6 +104,9 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         ),
     ]
     figures = list(by_name.values())
+    fullest = max(figures, key=lambda figure: max(figure["share"].values()))
+    share = max(fullest["share"].values())
+    bars.append(Bar(f"share of its part, {fullest['name']}, the fullest", share, 1, at_most=True))
     return {
         "title": "Whole arrays, presets as shipped on their own families (measured, "
         f"{whole['tool']}; those 'computed': "

@@ -98,7 +98,8 @@ def test_few_rows_are_seen_against_many():
 def _figure(lut: int, *, measured: bool) -> dict[str, Any]:
     totals = {"lut": lut, "ff": 100, "dsp": 4, "bram": 2, "lutram": 8}
     shares = {f"{name}_per_mac": totals[name] / 8 for name in ("lut", "ff", "dsp", "bram")}
-    place = {"target": "xcup", "mac": "dsp48e2", "tool": "Yosys", "measured": measured}
+    place: dict[str, Any] = {"mac": "dsp48e2", "tool": "Yosys", "measured": measured}
+    place["share"] = {"lut": lut / 200, "bram": 0.25}
     ports = {"input_port_bits": 384, "output_port_bits": 256}
     return {**totals, **shares, **place, **ports}
 
@@ -126,6 +127,9 @@ def test_the_method_of_computing_is_held_to_what_is_measured(
     assert report["computed_area"]["deviation"]["lut"] == pytest.approx(computed / 100 - 1)
     deviation = next(bar for bar in report["bars"] if "deviation" in bar["name"])
     assert deviation["met"] is met
+    share = report["bars"][-1]
+    assert share["name"] == "share of its part, large, the fullest"
+    assert (share["value"], share["met"]) == (computed / 200, True)
     gains = report["speed_up_over_dense_only"]
     assert len(gains) == 12
     assert all(gain["speed_up_per_dsp"] == gain["speed_up"] for gain in gains)
