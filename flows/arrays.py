@@ -1,4 +1,7 @@
-"""Arrays that measurements and benches share; users' own come from files and presets."""
+"""Arrays of studies that ask what engines do whose ports do not bind.
+
+Headlines are measured on presets as shipped, see `flows.bench.presets`.
+"""
 
 from collections.abc import Sequence
 

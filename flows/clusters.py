@@ -94,7 +94,7 @@ def best_cut(
 def _cluster_plan(shape: ArrayShape, weights: np.ndarray, tokens: int, parts: int) -> Plan:
     """A plan as `plan_matmul` makes it, without its search."""
     plays = -(-tokens // shape.lanes)
-    bounds = tilings(shape, weights)[-1 if plays <= _LEAD_TILES else 0]
+    bounds = tilings(shape, weights)[: 2 if plays <= _LEAD_TILES else 1][-1]
     kernels = built_kernels(shape, "bitmap")
     return plan_without_search(shape, kernels, weights, bounds, tokens, parts)
 

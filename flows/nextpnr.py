@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -182,7 +183,8 @@ def place_and_route(
     Returns:
         ``fmax_mhz`` (lowest of all clocks), ``clocks`` (name to MHz), ``target_mhz``, ``met``,
         ``used`` and ``available`` (site type to sites, of the types in use), ``seed``, ``part``,
-        ``device`` (the arguments that chose it), ``tool`` and ``measured``.
+        ``device`` (the arguments that chose it), ``seconds`` (wall time), ``tool`` and
+        ``measured``.
 
     Raises:
         BadInput: nextpnr for the part's family is not installed, or there is none.
@@ -205,7 +207,9 @@ def place_and_route(
         _REPORT,
     ]
     arguments += ["--freq", f"{freq_mhz:g}", "--seed", str(seed), "--timing-allow-fail"]
+    started = time.monotonic()
     _run(module, arguments, out, timeout_s)
+    seconds = time.monotonic() - started
     clocks, used, available = _figures(report)
     return {
         "fmax_mhz": round(min(clocks.values()), 2),
@@ -217,6 +221,7 @@ def place_and_route(
         "seed": seed,
         "part": part.name,
         "device": " ".join(part.nextpnr_arguments),
+        "seconds": round(seconds, 1),
         "tool": f"{router.program} {importlib.metadata.version(module.replace('_', '-'))}",
         "measured": True,
     }

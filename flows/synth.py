@@ -6,17 +6,25 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from constraints.devices import Device, devices
-from constraints.family import CELL_CLASSES, Family
+from constraints.family import CELL_CLASSES, Family, Synthesis
 from flows import nextpnr, yosys
 from flows.synth_targets import TARGETS, command_for, family_of, nearest, router_of, totals
-from golden.errors import BadInput
+from golden.errors import BadInput, CheckFailed
 
-__all__ = ["REPORT_FILE", "Manifest", "check_target", "read_manifest", "synthesise"]
+__all__ = [
+    "REPORT_FILE",
+    "Manifest",
+    "area_figures",
+    "check_target",
+    "read_manifest",
+    "synthesise",
+]
 
 REPORT_FILE = "synth.json"
 _NETLIST = "netlist.json"
@@ -158,6 +166,22 @@ def _shares(counts: dict[str, float], lut_sites: float, bram_bits: int, part: De
     return {name: round(need / there, 4) for name, need, there in needs if there is not None}
 
 
+def area_figures(
+    synthesis: Synthesis, cells: Mapping[str, int], part: Device, manifest: Manifest
+) -> dict:
+    """The figures of a report that follow from the cells: totals, shares of the part, per lane."""
+    counts = totals(synthesis, cells)
+    lut_sites = counts["lut"] + counts["lutram"] + synthesis.carry_luts * counts["carry"]
+    share, count = manifest.shares
+    return {
+        **{name: _number(counts[name]) for name in CELL_CLASSES},
+        "lut_sites": _number(lut_sites),
+        "cells": dict(cells),
+        "share": _shares(counts, lut_sites, synthesis.bram_bits, part),
+        **{f"{name}_per_{share}": round(counts[name] / count, 4) for name in CELL_CLASSES[:4]},
+    }
+
+
 def synthesise(
     folder: Path,
     target: str,
@@ -167,6 +191,7 @@ def synthesise(
     out: Path,
     clock_mhz: float = 100.0,
     seeds: int = 1,
+    boxes: Sequence[str] = (),
 ) -> dict:
     """Map the Verilog of a generated folder to an FPGA family and measure its area.
 
@@ -183,6 +208,8 @@ def synthesise(
         clock_mhz: clock that place and route aims for.
         seeds: placements to try, with seeds from 1 on, until one reaches the clock; the best is
             reported, with the clock of each in ``tried``.
+        boxes: modules to leave empty, so that only what surrounds them is measured; ``boxes`` of
+            the report says how many instances there are of each.
 
     Returns:
         What ``synth.json`` holds. ``mac`` is the multiplier that was measured, None without an
@@ -217,6 +244,7 @@ def synthesise(
     yosys.run(
         [
             *read,
+            *(f"blackbox {box}" for box in boxes),
             f"{command} -top {module}",
             yosys.STAT_COMMAND,
             f"write_json {_NETLIST}",
@@ -224,10 +252,10 @@ def synthesise(
         out,
     )
     seconds = time.monotonic() - started
-    share, count = manifest.shares
     cells = yosys.stat(out / yosys.STAT_FILE, module)
-    counts = totals(synthesis, cells)
-    lut_sites = counts["lut"] + counts["lutram"] + synthesis.carry_luts * counts["carry"]
+    instances = {box: cells.pop(box, 0) for box in boxes}
+    if not all(instances.values()):
+        raise CheckFailed(f"{out / yosys.STAT_FILE}: {module!r} must hold each of {instances}")
     report: dict = {
         "target": target,
         "family": family.title,
@@ -238,16 +266,13 @@ def synthesise(
         "command": command,
         "measured": True,
         "config_hash": manifest.config_hash,
-        **{name: _number(counts[name]) for name in CELL_CLASSES},
-        "lut_sites": _number(lut_sites),
+        **area_figures(synthesis, cells, part, manifest),
         "dsp_unit": synthesis.dsp_unit,
         "bram_unit": synthesis.bram_unit,
         "port_bits": yosys.port_bits(out / yosys.STAT_FILE, module),
-        "cells": cells,
-        "share": _shares(counts, lut_sites, synthesis.bram_bits, part),
         "macs": manifest.macs,
         "units": manifest.units,
-        **{f"{name}_per_{share}": round(counts[name] / count, 4) for name in CELL_CLASSES[:3]},
+        **({"boxes": instances} if boxes else {}),
         "seconds": round(seconds, 3),
     }
     if pnr:

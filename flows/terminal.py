@@ -21,6 +21,7 @@ from flows.interrupts import check
 
 __all__ = ["print_paths", "print_table", "progress_line", "table_lines"]
 
+_TALLEST = 3  # lines of a row's first cell beside the others
 _GAP = "  "  # between columns, and before what belongs to the line above
 
 
@@ -78,8 +79,9 @@ def table_lines(header: Sequence[str], rows: Sequence[Sequence[object]], width: 
     """A table in lines of at most ``width`` characters, longer only where a single word is.
 
     No word is ever broken. Columns wrap at blanks; the first is left-aligned, the others
-    right-aligned. Where that is not narrow enough, each row's first cell stands on a line of its
-    own above the others; where even these do not fit, each cell stands behind its column's name.
+    right-aligned. Where that is not narrow enough, or a first cell would become a tower of words,
+    each row's first cell stands on a line of its own above the others; where even these do not
+    fit, each cell stands behind its column's name.
 
     Args:
         header: name of each column; where all are empty there is no such line.
@@ -111,9 +113,9 @@ def table_lines(header: Sequence[str], rows: Sequence[Sequence[object]], width: 
 
 
 def _grid(header: Sequence[str], cells: list[list[str]], width: int) -> list[str] | None:
-    """The plain table, None where it is too wide."""
+    """The plain table, None where it is too wide or a row's first cell too tall."""
     columns = _widths([list(header), *cells], width)
-    if columns is None:
+    if columns is None or any(len(_wrapped(row[0], columns[0])) > _TALLEST for row in cells):
         return None
     lines = []
     if any(header):

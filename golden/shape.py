@@ -269,6 +269,16 @@ class ArrayShape:
         return self.lanes // 2 // self.drain_words
 
     @property
+    def input_port_bits(self) -> int:
+        """Data bits that the array can take per cycle: the activation port and all weight ports."""
+        return self.activation_bits + self.data_bits * self.groups
+
+    @property
+    def output_port_bits(self) -> int:
+        """Data bits that the array can give per cycle, over all result ports."""
+        return self.result_bits * self.groups
+
+    @property
     def partial_bits(self) -> int:
         """Width of the drain's partial sums, as many as a result beat holds."""
         return self.result_bits * (ACCUMULATOR_BITS if self.fusion else 32) // 32

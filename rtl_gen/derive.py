@@ -144,10 +144,10 @@ def derive_shape(config: ArrayConfig, engines: int | None = None) -> ArrayShape:
     mac = family.mac if config.target.mac == "auto" else config.target.mac
     sum_bits = config.numerics.sum_bits
     if sum_bits == "auto":
-        sum_bits = worst = worst_sum_bits(schedule.tile.k)
         # Weights that exist only at run time can't be cut into shorter tiles.
-        if schedule.selector == "none":
-            sum_bits = min(worst, MAC_KINDS[mac].sum_bits or worst)
+        stored = schedule.selector == "none"
+        sum_bits = MAC_KINDS[mac].sum_bits if stored else None
+    worst = worst_sum_bits(schedule.tile.k)
     return ArrayShape(
         lanes=schedule.unroll.m,
         engines=count,
@@ -168,7 +168,7 @@ def derive_shape(config: ArrayConfig, engines: int | None = None) -> ArrayShape:
         fusion=schedule.fusion,
         operand=schedule.selector != "none",
         rounding=config.numerics.rounding,
-        sum_bits=sum_bits,
+        sum_bits=min(sum_bits or worst, worst),
     )
 
 

@@ -188,13 +188,15 @@ class Numerics(Section):
         default=32,
         fixed=True,
     )
-    sum_bits: Annotated[int | Literal["auto"], integer_rule(16, 28, auto=True)] = _field(
-        "width of a sum over one activation tile; auto holds any weights, or on DSP48E2 with tiles "
-        "of more than 256 rows the 24 bits that the block has room for",
-        unit="bits",
-        effect="registers of every lane; where a tile of tile.k rows might need more bits, tiles "
-        "are made shorter for weights that do",
-        default="auto",
+    sum_bits: Annotated[int | Literal["auto"], integer_rule(LEAST_SUM_BITS, 28, auto=True)] = (
+        _field(
+            "width of a sum over one activation tile; auto holds any weights, or on DSP48E2 with "
+            "tiles of more than 256 rows the 24 bits that the block has room for",
+            unit="bits",
+            effect="registers of every lane, up to what tile.k rows of any weights need; with "
+            "fewer, tiles are made shorter for weights that need more",
+            default="auto",
+        )
     )
     rounding: Annotated[Rounding, one_of_rule(*ROUNDINGS)] = _field(
         "where the drain rounds a tie when it has weighted sums in Q15, that is with "
@@ -278,13 +280,8 @@ class ArrayConfig(Config):
         return self
 
     def _check_sum_bits(self) -> None:
-        """Sums must hold 64 rows of any weights, and whole tiles of operands that come later."""
-        bits, most = self.numerics.sum_bits, worst_sum_bits(self.schedule.tile.k)
-        if bits == "auto":
-            return
-        if not min(LEAST_SUM_BITS, most) <= bits <= most:
-            rule = f"must be auto or {min(LEAST_SUM_BITS, most)} to {most} with tile.k = "
-            _refuse("numerics.sum_bits", f"{rule}{self.schedule.tile.k}", bits)
-        if bits < most and self.schedule.selector != "none":
-            rule = f"must be auto or {most} with schedule.selector {self.schedule.selector}"
-            _refuse("numerics.sum_bits", rule, bits)
+        """Operands that exist only at run time can't be cut into shorter tiles."""
+        bits, worst = self.numerics.sum_bits, worst_sum_bits(self.schedule.tile.k)
+        if bits != "auto" and bits < worst and self.schedule.selector != "none":
+            rule = f"must be auto or {worst} at least with tile.k = {self.schedule.tile.k} and "
+            _refuse("numerics.sum_bits", f"{rule}schedule.selector", bits)

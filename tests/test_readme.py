@@ -51,4 +51,4 @@ def test_readme_configuration_loads(tmp_path: Path) -> None:
     (block,) = _blocks("yaml")
     path = tmp_path / "design.yaml"
     path.write_text(block)
-    assert load(str(path)).schedule.unroll.m == 16
+    assert load(str(path)) == load("edge")

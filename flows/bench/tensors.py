@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from flows.arrays import sparse_config
 from flows.bench.bars import Bar
+from flows.bench.presets import shipped
 from flows.compress.prune import pruned_operands
 from flows.models.calibration import MODELS, load_calibrated, short_name
 from golden.cycles.count import count_cycles
 from golden.planner.product import plan_matmul
 from golden.shape import ArrayShape
 
-__all__ = ["HEADER", "SPARSITIES", "measure", "run"]
+__all__ = ["HEADER", "PRESET", "SPARSITIES", "measure", "run"]
 
 HEADER = (
     *("layer", "shape", "zeros", "cycles", "% of limit"),
@@ -30,6 +30,7 @@ Progress = Callable[[str, int, int], None]
 
 SPARSITIES = (0.3, 0.5)
 TOKENS = 64
+PRESET = "mid"
 _BAR = 0.96
 
 
@@ -54,14 +55,14 @@ def measure(shape: ArrayShape, activations: np.ndarray, weights: np.ndarray) -> 
 def run(
     progress: Progress, models: Sequence[str] = MODELS, layers: Sequence[int] | None = None
 ) -> dict:
-    """P = 64, V = 16 on the cycle model, cycles from empty rings to the last result.
+    """Preset `PRESET` as shipped on the cycle model, cycles from empty rings to the last result.
 
     Args:
         progress: called with (what, done, total).
         models: names of the registry.
         layers: layers of each model to take; by default the first, the middle and the last.
     """
-    derived = sparse_config(64)
+    derived = shipped(PRESET)
     figures, summary, bars, rows = [], [], [], []
     for model in models:
         data = load_calibrated(model, progress, layers)
@@ -81,7 +82,7 @@ def run(
             rows.append((f"{short} mean, {pruned:.0%} pruned", "", "", "", f"{mean:.1%}", "", ""))
             rows.append((f"{short} least, {pruned:.0%} pruned", "", "", "", f"{least:.1%}", "", ""))
     return {
-        "title": f"Real tensors, Wanda, M = {TOKENS}, P = 64, V = 16 (cycle model, exact)",
+        "title": f"Real tensors, Wanda, M = {TOKENS}, {PRESET} as shipped (cycle model, exact)",
         "header": HEADER,
         "rows": rows,
         "seed": None,

@@ -11,6 +11,7 @@ import pytest
 from constraints.devices import devices
 from flows import nextpnr, yosys
 from flows.synth import read_manifest, synthesise
+from flows.synth_parts import synthesise_parts
 from flows.synth_targets import TARGETS, command_for, totals
 from golden.errors import BadInput, CheckFailed
 
@@ -124,6 +125,24 @@ def test_totals_are_the_cells(design: Path, tmp_path: Path):
     # 512 words of 32 bits are half a 36 Kbit block; 32 words of 32 bits take three eight-LUT cells.
     assert report["bram"] == 0.5
     assert report["lutram"] == 24
+
+
+def test_an_array_is_the_sum_of_its_modules(design: Path, tmp_path: Path):
+    whole = synthesise(design, "xcup", "mac_array", out=tmp_path / "whole")
+    parts = synthesise_parts(design, "xcup", "lane", out=tmp_path / "parts")
+    around, lane = parts["modules"]
+    assert (around["module"], around["instances"]) == ("mac_array", 1)
+    assert (lane["module"], lane["instances"]) == ("lane", LANES)
+    # Flattened, the lanes share the registers of the ten bits that enter all of them.
+    shared = 10 * (LANES - 1)
+    assert (around["ff"], lane["ff"] * LANES) == (0, whole["ff"] + shared)
+    assert parts["ff_per_mac"] == pytest.approx((whole["ff"] + shared) / LANES)
+    assert {**parts["cells"], "FDRE": 0} == {**whole["cells"], "FDRE": 0}
+    figures = ("lut", "dsp", "lut_sites", "lut_per_mac", "dsp_per_mac", "port_bits")
+    assert {name: parts[name] for name in figures} == {name: whole[name] for name in figures}
+    assert (whole["measured"], parts["measured"]) == (True, False)
+    with pytest.raises(CheckFailed, match=r"must hold each of {'tail': 0}"):
+        synthesise_parts(design, "xcup", "tail", out=tmp_path / "none")
 
 
 def test_array_is_smaller_than_top(design: Path, tmp_path: Path):

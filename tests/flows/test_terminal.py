@@ -52,6 +52,18 @@ def test_a_long_name_stands_above_its_row():
     ]
 
 
+def test_a_name_that_would_become_a_tower_stands_above_its_row():
+    header = ("what the case is about", "first", "second")
+    lines = table_lines(header, [("one two three four five six", "1" * 9, "2" * 9)], 30)
+    assert lines == [
+        "what the case is about",
+        "      first     second",
+        "──────────────────────",
+        "one two three four five six",
+        "  111111111  222222222",
+    ]
+
+
 def test_what_fits_no_column_stands_behind_its_name():
     row = ("a", "x" * 30, "", "z" * 50)
     assert table_lines(("what", "first", "second", "third"), [row], 40) == [

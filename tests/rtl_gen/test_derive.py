@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from amaranth.lib.wiring import In
 
 from constraints.devices import devices
 from constraints.families import FAMILIES
@@ -42,6 +43,17 @@ def test_estimates_follow_the_multipliers():
     # 8 engines with tiles of 15, index of 4 and values of 8 RAMB18; per group of 4 engines one
     # memory of 4*64*4 words by 256 bits, 15 RAMB18.
     assert estimate(shape, part).block_rams == 8 * (15 + 4 + 8) + 2 * 15
+
+
+@pytest.mark.parametrize("name", ["test", "tiny", "mid", "large"])
+def test_port_bits_are_those_of_the_tops_data_ports(name):
+    derived = derive(load(name))
+    bits = {True: 0, False: 0}
+    for path, member in derived.component().signature.members.items():
+        if path.endswith("tdata"):
+            bits[member.flow == In] += member.shape
+    assert derived.shape.input_port_bits == bits[True]
+    assert derived.shape.output_port_bits == bits[False]
 
 
 @pytest.mark.parametrize("k", [16, 64, 256, 4096])

@@ -1,10 +1,10 @@
-"""Small instances of the benches of run-time operands, scale and clock."""
+"""Small instances of the benches of run-time operands and of scale."""
 
 import numpy as np
 import pytest
 
 from flows.arrays import sparse_config
-from flows.bench import BENCHES, fmax, runtime, scale
+from flows.bench import BENCHES, runtime, scale
 from flows.bench.runtime import Case, measure, synthetic_cases
 
 SHAPE = sparse_config(8, 128, ("dense", "bitmap", "raw")).shape
@@ -13,7 +13,6 @@ SHAPE = sparse_config(8, 128, ("dense", "bitmap", "raw")).shape
 def test_they_are_registered():
     assert BENCHES["runtime"] is runtime.run
     assert BENCHES["scale"] is scale.run
-    assert BENCHES["fmax"] is fmax.run
 
 
 def test_extra_speed_up_stays_below_its_limit():
@@ -44,22 +43,3 @@ def test_the_model_states_its_speed():
     figures = scale.model_speed(128, 16)
     assert figures[0]["sparsity"] == 0
     assert all(f["macs_dense_per_second"] > 0 for f in figures)
-
-
-def test_the_clock_report_shows_best_and_worst(monkeypatch: pytest.MonkeyPatch):
-    figure = {
-        "target": "ecp5", "device": "--85k", "macs": 32, "lut": 1, "ff": 2, "dsp": 3,
-        "tool": "Yosys", "pnr_tool": "nextpnr", "seeds": [1, 2], "fmax_mhz": [130.0, 119.0],
-    }  # fmt: skip
-    monkeypatch.setattr(fmax, "place", lambda *_: figure)
-    report = fmax.run(lambda *_: None, fmax.CASES[1:2])
-    best, worst = report["bars"]
-    assert (best["value"], best["met"]) == (130, True)
-    assert (worst["value"], worst["met"]) == (119, False)
-    (row,) = report["rows"]
-    assert row[-3:] == ("119.0", "130.0", "120")
-    assert fmax._derived("edge, 2 engines", 2).shape.engines == 2
-    assert (
-        fmax._derived("edge, 2 engines", 2).shape.columns
-        == fmax._derived("edge", None).shape.columns
-    )

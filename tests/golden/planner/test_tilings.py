@@ -23,16 +23,17 @@ def heaviest(weights: np.ndarray, bounds: np.ndarray) -> int:
 
 
 def test_light_weights_use_the_whole_memory():
-    (whole, short) = tilings(NARROW, np.ones((2048, 3), np.int8))
+    whole, short, half = tilings(NARROW, np.ones((2048, 3), np.int8))
     assert whole.tolist() == [0, 512, 1024, 1536, 2048]
     assert short.tolist() == [0, 64, 576, 1088, 1600, 2048]
+    assert half.tolist() == list(range(0, 2049, 256))
 
 
 def test_the_heaviest_weights_are_cut_to_what_the_sums_hold():
     weights = np.zeros((400, 5), np.int8)
     weights[:, 2] = -128
     # 16383 = 2^21 / 128 - 1 is the most: 127 rows, in whole chunks 112.
-    (whole, _) = tilings(NARROW, weights)
+    whole, *_ = tilings(NARROW, weights)
     assert NARROW.column_weight == 16383
     assert whole.tolist() == [0, 112, 224, 336, 400]
 
