@@ -98,12 +98,13 @@ class ArrayTop(wiring.Component):
     def elaborate(self, platform):
         shape = self.shape
         m = Module()
-        # The array can be reset alone.
+        # The array can be reset alone, by a register that the reset of the whole sets: a pin would
+        # reach every register of the array, and simulators would look at all of them for it.
         m.domains.core = ClockDomain(local=True)
-        clear = Signal()
+        clear = Signal(init=1)
         m.d.comb += [
             ClockSignal("core").eq(ClockSignal()),
-            ResetSignal("core").eq(ResetSignal() | clear),
+            ResetSignal("core").eq(clear),
         ]
         array = SparseArray(shape)
         place(m, platform, "array", array, wrap=DomainRenamer("core"))

@@ -104,10 +104,10 @@ class DetectTop(wiring.Component):
         m = Module()
         # The units can be reset alone.
         m.domains.core = ClockDomain(local=True)
-        clear = Signal()
+        clear = Signal(init=1)
         m.d.comb += [
             ClockSignal("core").eq(ClockSignal()),
-            ResetSignal("core").eq(ResetSignal() | clear),
+            ResetSignal("core").eq(clear),
         ]
         array = self.array()
         place(m, platform, "array", array, wrap=DomainRenamer("core"))

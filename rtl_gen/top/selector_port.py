@@ -105,7 +105,7 @@ class SelectorPort(wiring.Component):
         m.domains.selector = ClockDomain(local=True)
         m.d.comb += [
             ClockSignal("selector").eq(ClockSignal()),
-            ResetSignal("selector").eq(ResetSignal() | self.clear),
+            ResetSignal("selector").eq(self.clear),
         ]
         unit = FuseUnit(self._parameters)
         place(m, platform, "unit", unit, wrap=DomainRenamer("selector"))
