@@ -13,7 +13,7 @@ from golden.shape import ArrayShape
 
 from ..fuse.combine import WEIGHT_BITS, weighted_sum
 from ..mac import MACS
-from ..memory import TwoWidthMemory
+from ..memory import RegisteredMemory
 
 __all__ = ["Drain", "result"]
 
@@ -216,12 +216,16 @@ class Drain(wiring.Component):
         return integers
 
     def _partial(self, m: Module, read: dict, write: dict, sums: Value) -> Value:
-        """Memory of partial sums, read and written in these stages; what was read."""
+        """Memory of partial sums, read and written in these stages; what was read, registered."""
         bits = self.shape.partial_bits
-        m.submodules.partial = partial = TwoWidthMemory(
-            read_bits=bits, write_bits=bits, depth=1 << _partial_bits(self.shape)
+        m.submodules.partial = partial = RegisteredMemory(
+            read_bits=bits,
+            write_bits=bits,
+            depth=1 << _partial_bits(self.shape),
+            cells=self.mac.cells,
         )
         m.d.comb += [
+            partial.move.eq(self.step),
             partial.read_address.eq(read["address"]),
             partial.read_enable.eq(self.step),
             partial.write_address.eq(write["address"]),
@@ -232,15 +236,13 @@ class Drain(wiring.Component):
 
     def _plain(self, m: Module, stages: list[dict]) -> Signal:
         """Sums of stage 4."""
-        one, two, _, four = stages
+        one, _, three, four = stages
         sums = Signal(self.shape.result_bits)
         # Read a stage early: the sums meet a register, not the memory's output.
         read = self._partial(m, one, four, sums)
-        before = Signal(self.shape.result_bits, reset_less=True)
-        with m.If(self.step):
-            m.d.sync += before.eq(read)
-        with m.If(self.step & two["first"]):
-            m.d.sync += before.eq(0)
+        before = Signal(self.shape.result_bits)
+        with m.If(~three["first"]):
+            m.d.comb += before.eq(read)
         for index, unpacked in enumerate(self._unpacked(m)):
             with m.If(self.step):
                 m.d.sync += sums.word_select(index, 32).eq(unpacked + before.word_select(index, 32))
