@@ -86,7 +86,9 @@ _FEEDER = np.dtype(
 _RING = np.dtype(
     [
         (name, np.int32)
-        for name in ("following", "behind", "base", "written", "fetched", "present", "again")
+        for name in (
+            "following", "behind", "base", "written", "there", "fetched", "present", "again",
+        )
     ]
 )
 
@@ -113,18 +115,19 @@ def _length(engine, step_flags, step_plain, beat_words):
 def _turn(ring, used, hold, rewind, beat_words):
     """One cycle of a ring of index words, of which the head may be ``used``."""
     move = ring.fetched and (used or not ring.present)
-    fetching = ring.following < ring.written * beat_words
-    fetching = fetching and not (ring.fetched and ring.present)
+    fetching = ring.there and not (ring.fetched and ring.present)
     if used and not hold:
         ring.base = ring.behind
     if move:
         ring.behind = ring.following
     if ring.again:
         ring.following = ring.base
+        ring.there = False
         ring.fetched = False
         ring.present = False
     else:
         ring.following += fetching
+        ring.there = ring.following < ring.written * beat_words
         ring.present = move or (ring.present and not used)
         ring.fetched = fetching or (ring.fetched and not move)
     ring.again = rewind and hold
@@ -355,6 +358,7 @@ def run(
                             engine.at += length
                 if engine.quiet:
                     engine.quiet -= 1
+                    ring.there = ring.following < ring.written * beat_words
                     continue
                 # Lanes.
                 slot = engine.line_at

@@ -1,41 +1,57 @@
-"""What decoders and scanner ask of a mask, without a carry chain over its bits."""
+"""What decoders and scanner ask of a mask of up to 16 bits, by fours and without carry chains.
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
+A carry from the lowest bit to the highest takes longer than look-up tables do that see four bits
+each; synthesis finds neither by itself.
+"""
 
-__all__ = ["several", "without_lowest"]
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+
+__all__ = ["lowest", "several", "without_lowest"]
+
+_FOUR = 4
 
 
-def without_lowest(m: Module, mask: Signal) -> Value:
-    """``mask`` without its lowest set bit: each bit that has another below it.
+def _groups(m: Module, mask: Value) -> tuple[list[Value], Signal]:
+    """The mask by fours, and which of them have a bit."""
+    parts: list[Value] = [mask[i : i + _FOUR] for i in range(0, len(mask), _FOUR)]
+    some = Signal(len(parts), name="occupied_groups")
+    m.d.comb += some.eq(Cat(part.any() for part in parts))
+    return parts, some
 
-    By fours, since a carry chain from the lowest bit to the highest takes longer.
-    """
+
+def without_lowest(m: Module, mask: Value) -> Value:
+    """``mask`` without its lowest set bit: each bit that has another below it."""
+    parts, some = _groups(m, mask)
     kept = []
-    below = Const(0)
-    for start in range(0, len(mask), 4):
-        part = mask[start : start + 4]
+    for number, part in enumerate(parts):
+        below = some[:number].any() if number else Const(0, 1)
         kept += [part[i] & (below | part[:i].any()) for i in range(len(part))]
-        above = Signal(name=f"below_{start + 4}")
-        m.d.comb += above.eq(below | part.any())
-        below = above
-    return Value.cast(Cat(kept))
+    return Value.cast(Cat(*kept))
 
 
 def several(m: Module, mask: Value) -> Value:
     """Whether two or more bits of ``mask`` are set."""
-    parts: list[tuple[Value, Value]] = [(mask[i], Const(0, 1)) for i in range(len(mask))]
-    level = 0
-    while len(parts) > 1:
-        merged: list[tuple[Value, Value]] = []
-        for i in range(0, len(parts), 2):
-            (left, left_several), (right, right_several) = parts[i], parts[i + 1]
-            one = Signal(name=f"any_{level}_{i // 2}")
-            two = Signal(name=f"several_{level}_{i // 2}")
-            m.d.comb += [
-                one.eq(left | right),
-                two.eq((left & right) | left_several | right_several),
-            ]
-            merged.append((one, two))
-        parts = merged
-        level += 1
-    return parts[0][1]
+    if len(mask) == 1:
+        return Const(0, 1)
+    if len(mask) <= _FOUR:
+        return Value.cast(Cat(mask[i] & mask[:i].any() for i in range(1, len(mask)))).any()
+    parts, some = _groups(m, mask)
+    return several(m, some) | Value.cast(Cat(several(m, part) for part in parts)).any()
+
+
+def lowest(m: Module, mask: Value) -> Value:
+    """Number of the lowest set bit; 0 of an empty mask."""
+    if len(mask) <= _FOUR:
+        number: Value = Const(0, (len(mask) - 1).bit_length())
+        for i in reversed(range(len(mask))):
+            number = Mux(mask[i], i, number)
+        return number
+    parts, some = _groups(m, mask)
+    high = Signal((len(parts) - 1).bit_length(), name="lowest_group")
+    low = Signal(2, name="lowest_in_group")
+    m.d.comb += high.eq(lowest(m, some))
+    with m.Switch(high):
+        for number, part in enumerate(parts):
+            with m.Case(number):
+                m.d.comb += low.eq(lowest(m, part))
+    return Value.cast(Cat(low, high))

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import CHUNK
 
 from ..event import chunk, column_flags, row
-from .bits import several, without_lowest
+from .bits import lowest, several, without_lowest
 
 __all__ = ["ChunkScanner"]
 
@@ -62,10 +62,6 @@ class ChunkScanner(wiring.Component):
         # Rows behind the lowest one, which stands in a register of its own.
         rest = held.chunk.mask
         source = Signal(CHUNK)
-        lowest = Signal(_LOW)
-        for i in reversed(range(CHUNK)):
-            with m.If(source[i]):
-                m.d.comb += lowest.eq(i)
         out = self.rows.payload
         m.d.comb += [
             self.rows.valid.eq(held_valid),
@@ -99,7 +95,7 @@ class ChunkScanner(wiring.Component):
         with m.If(move | self.rows.ready):
             # The next row and whether more follow are known before they are needed.
             m.d.sync += [
-                low.eq(lowest),
+                low.eq(lowest(m, source)),
                 rest.eq(without_lowest(m, source)),
                 occupied.eq(source.any()),
                 more.eq(several(m, source)),

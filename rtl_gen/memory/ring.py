@@ -20,8 +20,8 @@ class ReplayRing(wiring.Component):
     after ``rewind``.  Words are fetched ahead into the block memory's output latch and from
     there into a register, so that none of the memory's ports meets the consumer's logic.
 
-    Latency: a word is readable three cycles after its beat was written; two words in three
-    cycles, two in a row; after ``rewind`` the head is absent for three cycles.
+    Latency: a word is readable four cycles after its beat was written; two words in three
+    cycles, two in a row; after ``rewind`` the head is absent for four cycles.
 
     Back-pressure: ``space`` is low while at most one beat is free, so that one beat may be in
     flight when it falls; it rises a cycle after a beat was freed.
@@ -77,6 +77,9 @@ class ReplayRing(wiring.Component):
         behind = Signal(pointer_bits)
         following = Signal(pointer_bits)
         written = beat_counter(m, self.write_enable, base[beat_bits:], self.space)
+        # The last beat written, and whether there is a word to fetch.
+        newest = Signal.like(written, init=-1)
+        there = Signal()
         fetch = Signal()
         fetched = Signal()
         move = Signal()
@@ -92,7 +95,7 @@ class ReplayRing(wiring.Component):
             self.words.payload.eq(store.read_data),
             consume.eq(present & (self.words.ready | misaligned)),
             move.eq(fetched & (~present | self.words.ready | misaligned)),
-            fetch.eq((following[beat_bits:] != written) & ~(fetched & present)),
+            fetch.eq(there & ~(fetched & present)),
             store.read_address.eq(following),
             store.read_enable.eq(fetch),
             store.move.eq(move),
@@ -106,6 +109,12 @@ class ReplayRing(wiring.Component):
             # Absent from the cycle on in which `following` returns.
             present.eq((move | (present & ~consume)) & ~again & ~(self.rewind & self.hold)),
         ]
+        # Known a cycle ahead, so a word that has just been written waits for it, and a replay.
+        m.d.sync += there.eq((following[beat_bits:] != written) & ~again)
+        with m.If(fetch & following[:beat_bits].all() & ~again):
+            m.d.sync += there.eq(following[beat_bits:] != newest)
+        with m.If(self.write_enable):
+            m.d.sync += newest.eq(written)
         with m.If(consume & ~self.hold):
             m.d.sync += base.eq(behind)
         with m.If(fetch | again):

@@ -27,7 +27,7 @@ MUTANTS = {
                                      "present.eq((move | (present & ~consume))"),
     "frees a held word": ("consume & ~self.hold", "consume"),
     "forgets where the head is": ("behind.eq(following)", "behind.eq(behind)"),
-    "reads what is not written": ("(following[beat_bits:] != written)", "self.hold | 1"),
+    "reads what is not written": ("(following[beat_bits:] != written)", "1"),
 }  # fmt: skip
 
 
@@ -136,8 +136,8 @@ class Contract(wiring.Component):
                 )
                 | self.align
             ),
-            # A word is there three cycles after its beat was written, and after a rewind.
-            Assert(absent <= 2),
+            # A word is there four cycles after its beat was written, and after a rewind.
+            Assert(absent <= 3),
         ]
 
         # Invariants for the induction.
@@ -161,8 +161,11 @@ class Contract(wiring.Component):
                 ~(fetched & ~again & alive & ((reader + present)[:bits] == number))
                 | (latch == word)
             ),
-            Assert((absent != 1) | again | fetched | present),
-            Assert((absent != 2) | again | present),
+            Assert((absent != 1) | again | inside.there | fetched | present),
+            Assert((absent != 2) | again | fetched | present),
+            Assert((absent != 3) | again | present),
+            Assert(inside.newest == (inside.written - 1)[: len(inside.written)]),
+            Assert(~inside.there | again | (inside.following[1:] != inside.written)),
             Assert(~space_before | (DEPTH - used >= BEAT_WORDS)),
             Assert((base - base_before)[:bits] <= used),
         ]
