@@ -87,7 +87,14 @@ _RING = np.dtype(
     [
         (name, np.int32)
         for name in (
-            "following", "behind", "base", "written", "there", "fetched", "present", "again",
+            "following",
+            "behind",
+            "base",
+            "written",
+            "there",
+            "fetched",
+            "present",
+            "again",
         )
     ]
 )
