@@ -13,7 +13,7 @@ _FOUR = 4
 
 def _groups(m: Module, mask: Value) -> tuple[list[Value], Signal]:
     """The mask by fours, and which of them have a bit."""
-    parts: list[Value] = [mask[i : i + _FOUR] for i in range(0, len(mask), _FOUR)]
+    parts = [Value.cast(mask[i : i + _FOUR]) for i in range(0, len(mask), _FOUR)]
     some = Signal(len(parts), name="occupied_groups")
     m.d.comb += some.eq(Cat(part.any() for part in parts))
     return parts, some
@@ -44,14 +44,14 @@ def lowest(m: Module, mask: Value) -> Value:
     if len(mask) <= _FOUR:
         number: Value = Const(0, (len(mask) - 1).bit_length())
         for i in reversed(range(len(mask))):
-            number = Mux(mask[i], i, number)
+            number = Mux(mask[i], Const(i, len(number)), number)
         return number
     parts, some = _groups(m, mask)
     high = Signal((len(parts) - 1).bit_length(), name="lowest_group")
     low = Signal(2, name="lowest_in_group")
     m.d.comb += high.eq(lowest(m, some))
     with m.Switch(high):
-        for number, part in enumerate(parts):
-            with m.Case(number):
+        for group, part in enumerate(parts):
+            with m.Case(group):
                 m.d.comb += low.eq(lowest(m, part))
     return Value.cast(Cat(low, high))

@@ -75,7 +75,7 @@ class EventSource(wiring.Component):
         block_end = Signal()
         flags = Signal(data.StructLayout(column_flags()))
         decoders = {name: DECODERS[name](self._shape) for name in self._shape.kernels}
-        self._sequence(m, header, opening, running, column_end, block_end, flags)
+        known = self._sequence(m, header, opening, running, column_end, block_end, flags)
         empty = self._decode(m, decoders, header, column_end, flags)
         enables = []
         for name, decoder in decoders.items():
@@ -83,7 +83,7 @@ class EventSource(wiring.Component):
             begins = Signal(name=f"{name}_begins")
             selected = (header.kernel == KERNELS[name].code) if len(decoders) > 1 else Const(1)
             m.d.comb += [
-                begins.eq(opening & selected & (Const(decoder.scanned) | empty)),
+                begins.eq(opening & known & selected & (Const(decoder.scanned) | empty)),
                 decoder.enable.eq(enable),
             ]
             with m.If(begins):
@@ -94,8 +94,10 @@ class EventSource(wiring.Component):
         m.d.comb += running.eq(Cat(*enables).any())
         return m
 
-    def _sequence(self, m: Module, header, opening, running, column_end, block_end, flags) -> None:
-        """Read headers, count columns and plays."""
+    def _sequence(
+        self, m: Module, header, opening, running, column_end, block_end, flags
+    ) -> Signal:
+        """Read headers, count columns and plays; whether the array can run the header's block."""
         shape = self._shape
         incoming = data.View(block_header(), self.index.payload)
         # The column and the play behind the running ones; comparisons are made ahead.
@@ -109,7 +111,7 @@ class EventSource(wiring.Component):
         last_column = Signal()
         last_play = Signal()
         known = Signal()
-        kernels = [incoming.kernel == KERNELS[name].code for name in shape.kernels]
+        kernels = [header.kernel == KERNELS[name].code for name in shape.kernels]
         m.d.comb += [
             block_end.eq(column_end & last_column),
             self.hold.eq(~last_play & ~idle),
@@ -117,8 +119,8 @@ class EventSource(wiring.Component):
             self.align.eq(idle),
             known.eq(
                 Cat(*kernels).any()
-                & ~incoming.columns[bits:].any()
-                & ~incoming.depth[shape.k_bits :].any()
+                & ~header.columns[bits:].any()
+                & ~header.depth[shape.k_bits :].any()
             ),
             flags.first.eq(header.first),
             flags.final.eq(header.final),
@@ -137,14 +139,11 @@ class EventSource(wiring.Component):
             if shape.operand:
                 there &= incoming.as_value()[:PADDING_BITS].any()
             with m.If(there):
-                m.d.sync += [
-                    header.eq(incoming),
-                    in_header.eq(0),
-                    opening.eq(known),
-                    last_column.eq(incoming.columns[:bits] == 0),
-                ]
-                with m.If(~known):
-                    m.d.sync += self.fault.eq(1)
+                m.d.sync += [header.eq(incoming), in_header.eq(0), opening.eq(1)]
+        with m.If(opening):
+            m.d.sync += [opening.eq(known), last_column.eq(header.columns[:bits] == 0)]
+            with m.If(~known):
+                m.d.sync += self.fault.eq(1)
         with m.If(column_end):
             m.d.sync += [column.eq(column + 1), last_column.eq(column == header.columns[:bits])]
         with m.If(ended):
@@ -157,6 +156,7 @@ class EventSource(wiring.Component):
             m.d.sync += in_header.eq(1)
         with m.If(begun | (ended & header.segment_end & last_play)):
             m.d.sync += [replay.eq(1), last_play.eq(self.last_play == 0)]
+        return known
 
     def _decode(self, m: Module, decoders, header, column_end, flags) -> Value:
         """The decoders and, where one needs it, the scanner; whether that is empty."""
