@@ -20,10 +20,11 @@ from .loop import (
     CARRIES,
     INDEXED,
     JOB,
+    LOOKS,
     SCANNED,
     SEGMENT,
+    SKIPPED,
     TILE_END,
-    WORD,
     Feed,
     flags_of,
     plain_runs,
@@ -80,6 +81,7 @@ def _steps(plan: Plan, engine: int, padding: Sequence[int]) -> tuple[np.ndarray,
         steps = kernel.steps(block)
         common = bool(steps.word.any()) * INDEXED
         common |= kernel.scanned * SCANNED | kernel.carries_values * CARRIES
+        common |= kernel.looks * LOOKS
         flag = flags_of(steps.push, steps.word, steps.last, common)
         flag[-1] |= BLOCK
         if header.tile_end:
@@ -88,9 +90,8 @@ def _steps(plan: Plan, engine: int, padding: Sequence[int]) -> tuple[np.ndarray,
             flag[-1] |= SEGMENT
         if header.job_end:
             flag[-1] |= JOB
-        # A word that is skipped takes a cycle as the header does, which has a state of its own.
         events += [np.zeros(skipped, np.uint8), steps.events]
-        flags += [np.full(skipped, WORD | INDEXED, np.uint16), flag]
+        flags += [np.full(skipped, SKIPPED, np.uint16), flag]
     return np.concatenate(events), np.concatenate(flags)
 
 

@@ -19,9 +19,11 @@ __all__ = [
     "INDEXED",
     "JOB",
     "LAST",
+    "LOOKS",
     "PUSH",
     "SCANNED",
     "SEGMENT",
+    "SKIPPED",
     "TILE_END",
     "WORD",
     "Feed",
@@ -32,13 +34,13 @@ __all__ = [
 
 # Flags of a decoder step.
 PUSH, WORD, LAST, INDEXED, BLOCK, SEGMENT, JOB = 1, 2, 4, 8, 16, 32, 64
-SCANNED, TILE_END, CARRIES = 128, 256, 512
+SCANNED, TILE_END, CARRIES, LOOKS, SKIPPED = 128, 256, 512, 1024, 2048
 # Flags of an event in the queue.
 _VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
 # Further flags of a row or chunk: its last event ends a segment; the segment is played again; it
 # has its value with it.
 _ENDS, _HOLD, _CARRIED = 16, 32, 64
-_HEADER, _RUN, _DONE = 0, 1, 2
+_BEGIN, _HEADER, _OPEN, _RUN, _END, _DONE = 0, 1, 2, 3, 4, 5
 # What the feeder sends: a header that waits for its choice, a word of the operand, or neither.
 FEED_HEADER, FEED_WORD, FEED_OTHER = 0, 1, 2
 
@@ -73,7 +75,8 @@ _ENGINE = np.dtype(
             "state", "at", "segment_at", "replay", "held", "held_flags", "waiting",
             "waiting_flags", "queue_head", "queue_size", "front", "taken", "consumed", "line_at",
             "busy", "full", "captured", "captured_end", "finished", "closing", "quiet",
-            "value_at", "value_base", "values_written",
+            "value_at", "value_base", "values_written", "looked", "rewound", "index_freed",
+            "values_freed", "values_seen",
         )
     ]
 )  # fmt: skip
@@ -83,7 +86,16 @@ _FEEDER = np.dtype(
 _RING = np.dtype(
     [
         (name, np.int32)
-        for name in ("following", "behind", "base", "written", "fetched", "present", "again")
+        for name in (
+            "following",
+            "behind",
+            "base",
+            "written",
+            "there",
+            "fetched",
+            "present",
+            "again",
+        )
     ]
 )
 
@@ -91,6 +103,8 @@ _RING = np.dtype(
 @numba.njit(cache=True)
 def _length(engine, step_flags, step_plain, beat_words):
     """Events of a run that stays within its beat and its chunk, or within plain steps."""
+    if step_flags[engine.at] & LOOKS and not engine.looked:
+        return 0
     at = engine.value_at
     word = at >> 3
     if engine.front & _HOLD or engine.value_base // beat_words == word // beat_words:
@@ -108,18 +122,19 @@ def _length(engine, step_flags, step_plain, beat_words):
 def _turn(ring, used, hold, rewind, beat_words):
     """One cycle of a ring of index words, of which the head may be ``used``."""
     move = ring.fetched and (used or not ring.present)
-    fetching = ring.following < ring.written * beat_words
-    fetching = fetching and not (ring.fetched and ring.present)
+    fetching = ring.there and not (ring.fetched and ring.present)
     if used and not hold:
         ring.base = ring.behind
     if move:
         ring.behind = ring.following
     if ring.again:
         ring.following = ring.base
+        ring.there = False
         ring.fetched = False
         ring.present = False
     else:
         ring.following += fetching
+        ring.there = ring.following < ring.written * beat_words
         ring.present = move or (ring.present and not used)
         ring.fetched = fetching or (ring.fetched and not move)
     ring.again = rewind and hold
@@ -127,12 +142,15 @@ def _turn(ring, used, hold, rewind, beat_words):
 
 @numba.njit(cache=True)
 def _room(engines, rings, target, beat_words, index_beats, values_beats):
-    """Whether the ring of a target, ``2 * engine + values``, takes a beat."""
+    """Whether the ring of a target, ``2 * engine + values``, takes a beat.
+
+    What it has freed counts a cycle later.
+    """
     e = target >> 1
     if target & 1:
-        used = engines[e].values_written - engines[e].value_base // beat_words
+        used = engines[e].values_written - engines[e].values_freed // beat_words
         return used < values_beats - 1
-    return rings[e].written - rings[e].base // beat_words < index_beats - 1
+    return rings[e].written - engines[e].index_freed // beat_words < index_beats - 1
 
 
 @numba.njit(cache=True)
@@ -308,6 +326,12 @@ def run(
             for e in range(g * group, g * group + group):
                 engine = engines[e]
                 ring = rings[e]
+                engine.index_freed = ring.base
+                engine.values_freed = engine.value_base
+                byte_there = (engine.value_at >> 3) // beat_words != engine.values_seen
+                byte_there = byte_there and not engine.rewound
+                engine.values_seen = engine.values_written
+                engine.rewound = False
                 if engine.finished:
                     continue
                 index_hold = engine.replay + 1 != m_tiles and engine.state != _DONE
@@ -325,7 +349,7 @@ def run(
                     and ring.present
                     and ring.fetched
                     and not ring.again
-                    and (engine.value_at >> 3) // beat_words != engine.values_written
+                    and byte_there
                 ):
                     length = _length(engine, step_flags, step_plain, beat_words)
                     if length > 1:
@@ -341,6 +365,7 @@ def run(
                             engine.at += length
                 if engine.quiet:
                     engine.quiet -= 1
+                    ring.there = ring.following < ring.written * beat_words
                     continue
                 # Lanes.
                 slot = engine.line_at
@@ -352,8 +377,7 @@ def run(
                 entry = engine.front if engine.front >= 0 else 0
                 valued = entry & _VALUED
                 needs_byte = valued != 0 and (entry & _CARRIED) == 0
-                there = (engine.value_at >> 3) // beat_words != engine.values_written
-                if engine.front < 0 or (needs_byte and not there):
+                if engine.front < 0 or (needs_byte and not byte_there):
                     if engine.state != _DONE or size or engine.front >= 0:
                         waiting_event += 1
                     entry = 0
@@ -370,6 +394,7 @@ def run(
                         engine.taken += 1
                     if entry & _ENDS and entry & _HOLD:
                         engine.value_at = engine.value_base << 3
+                        engine.rewound = True
                     else:
                         before = engine.value_at >> 3
                         engine.value_at += needs_byte
@@ -396,14 +421,14 @@ def run(
                     engine.captured = True
                     engine.captured_end = (due & _FINISH) != 0
 
-                # Source: what the scanner holds goes before what a decoder finds by itself.
+                # Source: a decoder that finds rows by itself waits for an empty scanner.
                 index_there = ring.present and not ring.again
                 index_used = False
                 index_rewind = False
                 room = size < queue_depth
                 scanning = engine.held >= 0
+                empty = not scanning and engine.waiting < 0
                 only = engine.held <= 1
-                direct_ready = room and not scanning and engine.waiting < 0
                 move = not scanning or (room and only)
                 chunk_ready = engine.waiting < 0 or move
                 if scanning and room:
@@ -423,18 +448,29 @@ def run(
                     engine.held_flags = engine.waiting_flags
                     engine.waiting = -1
 
-                if engine.state == _HEADER:
+                last_play = engine.replay + 1 == m_tiles
+                if engine.state == _BEGIN:
+                    engine.state = _HEADER
+                elif engine.state == _HEADER:
                     if index_there:
                         index_used = True
+                        if step_flags[engine.at] & SKIPPED:
+                            engine.at += 1
+                        else:
+                            engine.state = _OPEN
+                elif engine.state == _OPEN:
+                    if empty or step_flags[engine.at] & SCANNED:
                         engine.state = _RUN
                 elif engine.state == _RUN:
                     flags = step_flags[engine.at]
                     there = index_there or not (flags & INDEXED)
                     push = (flags & PUSH) != 0
-                    ready = chunk_ready if flags & SCANNED else direct_ready
-                    if there and (ready or not push):
+                    ready = chunk_ready if flags & SCANNED else room
+                    if flags & LOOKS and not engine.looked:
+                        engine.looked = index_there
+                    elif there and (ready or not push):
                         index_used = (flags & WORD) != 0
-                        last_play = engine.replay + 1 == m_tiles
+                        engine.looked = engine.looked and not index_used
                         if push:
                             marks = 0 if last_play else _HOLD
                             if flags & CARRIES:
@@ -461,17 +497,20 @@ def run(
                                 engine.queue_size += 1
                         engine.at += 1
                         if flags & BLOCK:
-                            engine.state = _HEADER
-                            if flags & SEGMENT:
-                                index_rewind = True
-                                if last_play:
-                                    engine.replay = 0
-                                    engine.segment_at = engine.at
-                                    if flags & JOB:
-                                        engine.state = _DONE
-                                else:
-                                    engine.replay += 1
-                                    engine.at = engine.segment_at
+                            engine.state = _END
+                elif engine.state == _END:
+                    flags = step_flags[engine.at - 1]
+                    engine.state = _HEADER
+                    if flags & SEGMENT:
+                        index_rewind = True
+                        if last_play:
+                            engine.replay = 0
+                            engine.segment_at = engine.at
+                            if flags & JOB:
+                                engine.state = _DONE
+                        else:
+                            engine.replay += 1
+                            engine.at = engine.segment_at
 
                 _turn(ring, index_used, index_hold, index_rewind, beat_words)
             if done >= 0:

@@ -79,7 +79,6 @@ class SparseArray(wiring.Component):
 
         # Loader: accept a beat, broadcast it one cycle later.
         filling = Signal(tile_bits)
-        loaded = Signal(tile_bits)
         beat = Signal(range(beats + 1))
         space = Signal()
         turn = Signal()
@@ -101,7 +100,6 @@ class SparseArray(wiring.Component):
             tile_data.eq(self.activations.payload.data),
             # `space` lags behind `filling` by one cycle.
             turn.eq(accept & self.activations.payload.last),
-            loaded.eq(filling),
             last_play.eq(self.m_tiles - 1),
         ]
         with m.If(accept):
@@ -125,7 +123,6 @@ class SparseArray(wiring.Component):
                 group.tile_write.eq(write),
                 group.tile_address.eq(address),
                 group.tile_data.eq(tile_data),
-                group.loaded.eq(loaded),
                 group.filling.eq(filling),
             ]
             wiring.connect(m, wiring.flipped(getattr(self, f"weights_{g}")), group.weights)

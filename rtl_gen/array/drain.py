@@ -11,7 +11,7 @@ from golden.shape import ArrayShape
 
 from ..fuse.combine import WEIGHT_BITS, weighted_sum
 from ..mac import MACS
-from ..memory import TwoWidthMemory
+from ..memory import RegisteredMemory
 
 __all__ = ["Drain", "result"]
 
@@ -218,12 +218,16 @@ class Drain(wiring.Component):
         return integers
 
     def _partial(self, m: Module, step: Signal, read: dict, write: dict, sums: Value) -> Value:
-        """Memory of partial sums, read and written in these stages; what was read."""
+        """Memory of partial sums, read and written in these stages; what was read, registered."""
         bits = self.shape.partial_bits
-        m.submodules.partial = partial = TwoWidthMemory(
-            read_bits=bits, write_bits=bits, depth=1 << _partial_bits(self.shape)
+        m.submodules.partial = partial = RegisteredMemory(
+            read_bits=bits,
+            write_bits=bits,
+            depth=1 << _partial_bits(self.shape),
+            cells=self.mac.cells,
         )
         m.d.comb += [
+            partial.move.eq(step),
             partial.read_address.eq(read["address"]),
             partial.read_enable.eq(step),
             partial.write_address.eq(write["address"]),
@@ -238,14 +242,10 @@ class Drain(wiring.Component):
         sums = Signal(self.shape.result_bits)
         # Read a stage early: the sums meet a register, not the memory's output.
         read = self._partial(m, step, here, three, sums)
-        before = Signal(self.shape.result_bits, reset_less=True)
-        with m.If(step):
-            m.d.sync += before.eq(read)
-        with m.If(step & one["first"]):
-            m.d.sync += before.eq(0)
+        m.d.comb += m.submodules.partial.clear.eq(one["first"])
         for index, unpacked in enumerate(integers):
             with m.If(step):
-                m.d.sync += sums.word_select(index, 32).eq(unpacked + before.word_select(index, 32))
+                m.d.sync += sums.word_select(index, 32).eq(unpacked + read.word_select(index, 32))
         return sums
 
     def _weighted(

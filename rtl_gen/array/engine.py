@@ -15,7 +15,7 @@ from ..fuse.weights import PartSource, PartWeights
 from ..kernels.source import EventSource
 from ..kernels.values import ValueReader
 from ..mac import MACS
-from ..memory import Queue, ReplayRing, TwoWidthMemory
+from ..memory import Queue, RegisteredMemory, ReplayRing, TwoWidthMemory
 
 __all__ = ["Engine", "engine_name", "tile_address_bits"]
 
@@ -56,8 +56,9 @@ class Engine(wiring.Component):
     index_space, values_space : Out(1)
     tile_write, tile_address, tile_data : In
         Broadcast of activation beats.
-    loaded : In
-        Tiles written so far, modulo ``2 * activation_tiles``.
+    filling : In
+        Tiles whose last beat was accepted, modulo ``2 * activation_tiles``; the beat itself comes
+        a cycle later.
     consumed : Out
         Tiles released so far, likewise.
     drain_done : In(1)
@@ -92,7 +93,7 @@ class Engine(wiring.Component):
                 "tile_write": In(1),
                 "tile_address": In(tile_address_bits(shape)),
                 "tile_data": In(shape.activation_bits),
-                "loaded": In(self._tile_bits),
+                "filling": In(self._tile_bits),
                 "consumed": Out(self._tile_bits),
                 "drain_done": In(1),
                 "drain_data": Out(self.mac.raw_bits(shape.acc_bits) * shape.lanes // 2),
@@ -118,7 +119,7 @@ class Engine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        enable = Signal()
+        enable = Signal(init=1)
         self._lanes(m, platform, self._feed(m, enable), enable)
         return m
 
@@ -127,7 +128,7 @@ class Engine(wiring.Component):
         shape = self.shape
         m.submodules.source = source = (PartSource if shape.fusion else EventSource)(shape)
         m.submodules.index_ring = ring = ReplayRing(
-            depth=shape.index_words, beat_words=shape.words_per_beat
+            depth=shape.index_words, beat_words=shape.words_per_beat, cells=self.mac.cells
         )
         carried = carries_values(shape)
         m.submodules.queue = queue = Queue(row(shape.k_bits, carried), shape.queue)
@@ -137,13 +138,17 @@ class Engine(wiring.Component):
             beat_words=shape.words_per_beat,
             carried=carried,
             byte_ports=shape.byte_ports,
+            cells=self.mac.cells,
         )
         # Tiles whose rows were taken; a tile is free again when they have been multiplied.
         taken = Signal.like(self.consumed)
+        following = Signal.like(self.consumed)
+        rows_open = Signal()
         head = reader.rows.payload
-        m.d.sync += taken.eq(
-            taken + (reader.rows.valid & reader.rows.ready & head.last & head.tile_end)
-        )
+        m.d.comb += following.eq(taken + 1)
+        m.d.sync += rows_open.eq(self.filling != taken)
+        with m.If(reader.rows.valid & reader.rows.ready & head.last & head.tile_end):
+            m.d.sync += [taken.eq(following), rows_open.eq(self.filling != following)]
         m.d.comb += [
             source.start.eq(self.start),
             source.last_play.eq(self.last_play),
@@ -154,7 +159,7 @@ class Engine(wiring.Component):
             ring.align.eq(source.align),
             reader.start.eq(self.start),
             reader.enable.eq(enable),
-            reader.rows_open.eq(self.loaded != taken),
+            reader.rows_open.eq(rows_open),
             reader.write_enable.eq(self.write_enable & self.write_values),
             reader.write_data.eq(self.write_data),
             self.index_space.eq(ring.space),
@@ -177,11 +182,14 @@ class Engine(wiring.Component):
         ]
         m.d.sync += self.consumed.eq(self.consumed + (take & head.last & head.tile_end))
 
-        m.submodules.tile = tile = TwoWidthMemory(
-            read_bits=shape.row_bits,
-            write_bits=shape.activation_bits,
-            depth=shape.activation_tiles * shape.k_tile,
-        )
+        ports = {"read_bits": shape.row_bits, "write_bits": shape.activation_bits}
+        depth = shape.activation_tiles * shape.k_tile
+        if self.mac.cells:
+            tile = RegisteredMemory(**ports, depth=depth, cells=True)
+            m.d.comb += tile.move.eq(enable)
+        else:
+            tile = TwoWidthMemory(**ports, depth=depth)
+        m.submodules.tile = tile
         bank_bits = (shape.activation_tiles - 1).bit_length()
         m.d.comb += [
             tile.write_enable.eq(self.tile_write),
@@ -213,15 +221,15 @@ class Engine(wiring.Component):
         with m.If(enable & ~head.valued):
             m.d.sync += weight.eq(0)
 
-        # The sum of a closing column is visible: capture it, or wait for the drain.
+        # The sum of a closing column is visible: capture it, or wait for the drain.  That the
+        # lanes must wait is known a cycle before, as so many registers move with `enable`.
         due = line[-1]
+        due_next = line[-2].last | ~enable
         busy = Signal()
         capture = Signal()
         reset_column = Signal()
-        m.d.comb += [
-            enable.eq(~(due.last & busy)),
-            capture.eq(due.last & ~busy),
-        ]
+        m.d.comb += capture.eq(due.last & enable)
+        m.d.sync += enable.eq(~(due_next & (capture | (busy & ~self.drain_done))))
         with m.If(capture):
             m.d.sync += [
                 busy.eq(1),

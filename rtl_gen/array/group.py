@@ -28,7 +28,7 @@ class EngineGroup(wiring.Component):
 
     Members
     -------
-    start, last_play, tile_write, tile_address, tile_data, loaded : In
+    start, last_play, tile_write, tile_address, tile_data : In
         Broadcast, see `Engine`.
     filling : In
         Tiles whose loading has been accepted, modulo ``2 * activation_tiles``.
@@ -56,7 +56,6 @@ class EngineGroup(wiring.Component):
                 "tile_write": In(1),
                 "tile_address": In(tile_address_bits(shape)),
                 "tile_data": In(shape.activation_bits),
-                "loaded": In(tile_bits),
                 "filling": In(tile_bits),
                 "blocked": Out(1),
                 "weights": In(stream.Signature(weight_beat(shape))),
@@ -108,7 +107,7 @@ class EngineGroup(wiring.Component):
                 engine.tile_write.eq(self.tile_write),
                 engine.tile_address.eq(self.tile_address),
                 engine.tile_data.eq(self.tile_data),
-                engine.loaded.eq(self.loaded),
+                engine.filling.eq(self.filling),
                 engine.drain_done.eq(getattr(drain, f"done_{e}")),
             ]
             names = ("full", "column", "first", "final", "job_end", "data")

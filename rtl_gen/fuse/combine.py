@@ -43,8 +43,9 @@ def weighted_sum(
         step: the pipeline moves.
         value: signed, at most 32 bits.
         weight: Q15, 0..32768.
-        running: accumulator so far, signed, as this function returned it.
-        first: start afresh; goes with the product, one stage after the others.
+        running: accumulator so far, signed, as this function returned it; goes with the product,
+            one stage after value and weight.
+        first: start afresh; goes with the product too.
         rounding: where a tie goes.
         name: ends the names of the signals.
 
@@ -52,14 +53,12 @@ def weighted_sum(
         The new accumulator (48 bits, a register, a half above the sum), and from it the rounded,
         saturated value (32 bits, combinational).
     """
-    before = Signal(signed(ACCUMULATOR_BITS), name=f"before{name}", reset_less=True)
     product = Signal(signed(ACCUMULATOR_BITS), name=f"product{name}", reset_less=True)
     total = Signal(signed(ACCUMULATOR_BITS), name=f"total{name}", reset_less=True)
     with m.If(step):
         m.d.sync += [
             product.eq(value * weight),
-            before.eq(running),
-            total.eq(product + Mux(first, HALF, before)),
+            total.eq(product + Mux(first, HALF, running)),
         ]
     rounded = Signal(signed(32), name=f"rounded{name}")
     whole = total[WEIGHT_FRACTION:]

@@ -34,8 +34,10 @@ class PartSource(EventSource):
         super().__init__(shape)
         self.part = Signal(beginning())
 
-    def _sequence(self, m: Module, header, running, column_end, flags) -> None:
-        super()._sequence(m, header, running, column_end, flags)
+    def _sequence(
+        self, m: Module, header, opening, running, column_end, block_end, flags
+    ) -> Signal:
+        known = super()._sequence(m, header, opening, running, column_end, block_end, flags)
         before = Signal(name="running_before")
         m.d.sync += before.eq(running)
         m.d.comb += [
@@ -46,6 +48,7 @@ class PartSource(EventSource):
             self.part.first.eq(header.first),
             self.part.final.eq(header.final),
         ]
+        return known
 
 
 class PartWeights(wiring.Component):

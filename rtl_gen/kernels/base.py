@@ -24,9 +24,9 @@ class BlockDecoder(wiring.Component):
     Members
     -------
     enable : In(1)
-        The running block belongs to this kernel.
+        The running block belongs to this kernel; a register, low for a cycle between two blocks.
     last_row : In(k_bits)
-        Rows per column of the running block, less one.
+        Rows per column of the running block, less one; there in the cycle before ``enable`` rises.
     final_column : In(1)
         The running column is the block's last: index words are not shared with the next block.
     index : In(stream of 64 bits)

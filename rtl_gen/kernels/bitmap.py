@@ -5,6 +5,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from golden.formats import CHUNK
 
 from .base import BlockDecoder
+from .bits import several, without_lowest
 
 __all__ = ["BitmapDecoder"]
 
@@ -12,10 +13,10 @@ _PER_WORD = 64 // CHUNK
 
 
 class BitmapDecoder(BlockDecoder):
-    """One occupied chunk per cycle; an empty word takes one cycle.
+    """One cycle to find a word's occupied chunks, then one for each of them, at least one in all.
 
-    The word stays in the ring's output latch while its chunks are handed out, so the decoder
-    itself only remembers which chunks are still to come.
+    The word stays in the ring's register while its chunks are handed out, so the decoder itself
+    only remembers which chunks are still to come.
     """
 
     scanned = True
@@ -24,20 +25,19 @@ class BitmapDecoder(BlockDecoder):
         m = Module()
         out = self.found.payload
         word = self.index.payload
-        word_bits = max(1, self.k_bits - 6)
-        number = Signal(word_bits)
-        pending = Signal(_PER_WORD, init=(1 << _PER_WORD) - 1)
-
+        number = Signal(max(1, self.k_bits - 6))
+        looked = Signal()
         occupied = Signal(_PER_WORD)
         rest = Signal(_PER_WORD)
         select = Signal(range(_PER_WORD))
-        final_word = Signal()
-        empty = Signal()
+        # The word is the column's last.
+        final = Signal()
+        only = Signal()
+        gives = Signal()
         m.d.comb += [
-            occupied.eq(Cat(word.word_select(i, CHUNK).any() for i in range(_PER_WORD)) & pending),
-            empty.eq(~occupied.any()),
-            rest.eq(occupied & (occupied - 1)),
-            final_word.eq(number == self.last_row[6:] if self.k_bits > 6 else 1),
+            rest.eq(without_lowest(m, occupied)),
+            only.eq(~several(m, occupied)),
+            gives.eq(occupied.any() | final),
         ]
         for i in reversed(range(_PER_WORD)):
             with m.If(occupied[i]):
@@ -46,21 +46,24 @@ class BitmapDecoder(BlockDecoder):
         step = Signal()
         word_end = Signal()
         m.d.comb += [
-            self.found.valid.eq(self.enable & self.index.valid & (~empty | final_word)),
-            step.eq(self.enable & self.index.valid & (self.found.ready | (empty & ~final_word))),
-            word_end.eq(step & ~rest.any()),
+            self.found.valid.eq(looked & gives),
+            step.eq(looked & (self.found.ready | ~gives)),
+            word_end.eq(step & only),
             out.base.eq(Cat(select, number)),
             # The chunk of an empty word is empty itself: a close token.
             out.mask.eq(word.word_select(select, CHUNK)),
-            out.last.eq(final_word & ~rest.any()),
+            out.last.eq(final & only),
             self.index.ready.eq(word_end),
-            self.column_end.eq(word_end & final_word),
+            self.column_end.eq(word_end & final),
         ]
-        with m.If(word_end):
+        with m.If(step):
+            m.d.sync += occupied.eq(rest)
+        with m.If(~looked):
             m.d.sync += [
-                pending.eq((1 << _PER_WORD) - 1),
-                number.eq(Mux(final_word, 0, number + 1)),
+                looked.eq(self.enable & self.index.valid),
+                occupied.eq(Cat(word.word_select(i, CHUNK).any() for i in range(_PER_WORD))),
+                final.eq(number == self.last_row[6:] if self.k_bits > 6 else 1),
             ]
-        with m.Elif(step):
-            m.d.sync += pending.eq(rest)
+        with m.If(word_end):
+            m.d.sync += [looked.eq(0), number.eq(Mux(final, 0, number + 1))]
         return m

@@ -16,17 +16,26 @@ class DenseDecoder(BlockDecoder):
         m = Module()
         out = self.found.payload
         step = Signal()
+        count = Signal(self.k_bits)
+        following = Signal(self.k_bits, init=1)
+        # Whether the row is the last is known before it is needed.
+        last = Signal()
         m.d.comb += [
+            out.k.eq(count),
             out.valued.eq(1),
-            out.last.eq(out.k == self.last_row),
+            out.last.eq(last),
             self.found.valid.eq(self.enable),
             step.eq(self.enable & self.found.ready),
-            self.column_end.eq(step & out.last),
+            self.column_end.eq(step & last),
         ]
-        count = Signal(self.k_bits)
-        m.d.comb += out.k.eq(count)
         with m.If(step):
-            m.d.sync += count.eq(count + 1)
+            m.d.sync += [
+                count.eq(following),
+                following.eq(following + 1),
+                last.eq(following == self.last_row),
+            ]
         with m.If(self.column_end):
-            m.d.sync += count.eq(0)
+            m.d.sync += [count.eq(0), following.eq(1)]
+        with m.If(self.column_end | ~self.enable):
+            m.d.sync += last.eq(self.last_row == 0)
         return m

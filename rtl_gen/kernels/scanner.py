@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import CHUNK
 
 from ..event import chunk, column_flags, row
+from .bits import lowest, several, without_lowest
 
 __all__ = ["ChunkScanner"]
 
@@ -54,25 +55,23 @@ class ChunkScanner(wiring.Component):
         waiting_valid = Signal()
         held = Signal(self._held)
         held_valid = Signal()
-        several = Signal()
+        low = Signal(_LOW)
+        more = Signal()
         occupied = Signal()
         move = Signal()
-        mask = held.chunk.mask
-        remaining = Signal(CHUNK)
-        low = Signal(_LOW)
-        for i in reversed(range(CHUNK)):
-            with m.If(mask[i]):
-                m.d.comb += low.eq(i)
+        # Rows behind the lowest one, which stands in a register of its own.
+        rest = held.chunk.mask
+        source = Signal(CHUNK)
         out = self.rows.payload
         m.d.comb += [
             self.rows.valid.eq(held_valid),
             out.k.eq(Cat(low, held.chunk.base)),
             out.valued.eq(occupied),
-            out.last.eq(held.chunk.last & ~several),
+            out.last.eq(held.chunk.last & ~more),
             *(out[name].eq(held.flags[name]) for name in column_flags()),
-            move.eq(~held_valid | (self.rows.ready & ~several)),
+            move.eq(~held_valid | (self.rows.ready & ~more)),
             self.chunks.ready.eq(~waiting_valid | move),
-            remaining.eq(Mux(move, waiting.chunk.mask, mask & (mask - 1))),
+            source.eq(Mux(move, waiting.chunk.mask, rest)),
         ]
         if self._carried:
             m.d.comb += [
@@ -94,30 +93,12 @@ class ChunkScanner(wiring.Component):
                     held.chunk.word.eq(waiting.chunk.word),
                 ]
         with m.If(move | self.rows.ready):
-            # Whether one row is left, and whether more are, is known before it is needed.
+            # The next row and whether more follow are known before they are needed.
             m.d.sync += [
-                mask.eq(remaining),
-                occupied.eq(remaining.any()),
-                several.eq(_several(m, remaining)),
+                low.eq(lowest(m, source)),
+                rest.eq(without_lowest(m, source)),
+                occupied.eq(source.any()),
+                more.eq(several(m, source)),
             ]
         m.d.comb += self.empty.eq(~waiting_valid & ~held_valid)
         return m
-
-
-def _several(m: Module, mask):
-    """Whether two or more bits of ``mask`` are set."""
-    parts = [(mask[i], None) for i in range(CHUNK)]
-    level = 0
-    while len(parts) > 1:
-        merged = []
-        for i in range(0, len(parts), 2):
-            (left, left_several), (right, right_several) = parts[i], parts[i + 1]
-            one = Signal(name=f"any_{level}_{i // 2}")
-            two = Signal(name=f"several_{level}_{i // 2}")
-            m.d.comb += [one.eq(left | right), two.eq(left & right)]
-            if left_several is not None:
-                m.d.comb += two.eq((left & right) | left_several | right_several)
-            merged.append((one, two))
-        parts = merged
-        level += 1
-    return parts[0][1]

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..event import event, marks, row
-from ..memory import TwoWidthMemory
+from ..memory import RegisteredMemory
 from ..memory.fill import beat_counter
 
 __all__ = ["ValueReader"]
@@ -21,8 +21,9 @@ class ValueReader(wiring.Component):
     end of a segment the rest of the word is skipped, or the segment's first byte is the next one
     if it is to be played again; between jobs the reader moves on to the next beat.
 
-    Latency: `latency_cycles` cycles in which ``enable`` is high; one event per cycle, also from
-    one play to the next.
+    Latency: `latency_cycles` cycles in which ``enable`` is high; a byte is there two cycles after
+    its beat was written; one event per cycle, but for a cycle in front of the bytes of a segment
+    that is played again.
 
     Back-pressure: rows wait while ``rows_open`` or ``enable`` is low or their byte is not there.
     ``space`` is low while at most one beat is free, so that one may be in flight when it falls.
@@ -38,6 +39,8 @@ class ValueReader(wiring.Component):
         Rows may have their values with them (`rtl_gen.event.carries_values`).
     byte_ports : bool
         The memory may be read in bytes; else in words, with the byte chosen behind it.
+    cells : bool
+        See `RegisteredMemory`.
 
     Members
     -------
@@ -66,7 +69,9 @@ class ValueReader(wiring.Component):
         beat_words: int,
         carried: bool = False,
         byte_ports: bool = True,
+        cells: bool = False,
     ) -> None:
+        self._cells = cells
         self._fetch_bits = 8 if byte_ports else 8 * _WORD_BYTES
         self._depth = depth
         self._beat_words = beat_words
@@ -106,22 +111,27 @@ class ValueReader(wiring.Component):
                 fetching.eq(found),
                 self.valid.eq(fetching_valid),
                 *(out[name].eq(fetching[name]) for name in ("k", "valued", "last", *marks())),
-                out.value.eq(value),
             ]
-            if self._carried:
-                with m.If(fetching.carried):
-                    m.d.sync += out.value.eq(fetching.byte)
+        m.d.comb += out.value.eq(value)
+        if self._carried:
+            own = Signal(8)
+            carried = Signal()
+            with m.If(self.enable):
+                m.d.sync += [own.eq(fetching.byte), carried.eq(fetching.carried)]
+            with m.If(carried):
+                m.d.comb += out.value.eq(own)
         return m
 
     def _bytes(self, m: Module, found, needs_byte: Signal, take: Signal):
         """Memory and pointer; the byte that was taken last, and whether the next one is there."""
         beat_bits = (self._beat_words - 1).bit_length()
         pointer_bits = (self._depth - 1).bit_length() + 1
-        m.submodules.store = store = TwoWidthMemory(
+        m.submodules.store = store = RegisteredMemory(
             read_bits=8,
             write_bits=8 * _WORD_BYTES * self._beat_words,
             depth=_WORD_BYTES * self._depth,
             fetch_bits=self._fetch_bits,
+            cells=self._cells,
         )
         byte = Signal(range(_WORD_BYTES))
         # The next byte's word, and the first one that may be played again.
@@ -138,7 +148,6 @@ class ValueReader(wiring.Component):
         if beat_bits:
             m.d.comb += misaligned.eq(idle & word[:beat_bits].any())
         m.d.comb += [
-            there.eq(word[beat_bits:] != written),
             closing.eq(found.last & found.segment_end),
             again.eq(closing & found.hold),
             # A segment ends at a whole word.
@@ -148,8 +157,15 @@ class ValueReader(wiring.Component):
             store.write_address.eq(written),
             store.write_data.eq(self.write_data),
             store.read_enable.eq(self.enable),
+            store.move.eq(self.enable),
             store.read_address.eq(Cat(byte, word)),
         ]
+        # Whether the next byte was there in the cycle before; a play begins a cycle later.
+        m.d.sync += there.eq(word[beat_bits:] != written)
+        with m.If(take & advance):
+            m.d.sync += there.eq(following[beat_bits:] != written)
+        with m.If(take & again):
+            m.d.sync += there.eq(0)
         with m.If((take & (again | advance)) | misaligned):
             m.d.sync += word.eq(Mux(again & ~idle, base, following))
         # While nothing is held the base goes with the word.

@@ -30,7 +30,7 @@ class PackedMac(wiring.Component, ABC):
     -------
     enable, valid, load, capture : In(1)
     x : In(16)
-        Two INT8 activations, ``x0`` in the low byte.
+        Two INT8 activations, ``x0`` in the low byte; a cycle later with `cells`.
     weight : In(8)
         INT8.  The port is a plain vector, because Yosys fails on a vendor's cell whose
         one-bit port is connected to a bit of a signed one.
@@ -43,6 +43,10 @@ class PackedMac(wiring.Component, ABC):
 
     twin: str | None = None
     """File in ``primitives`` that simulates the vendor's primitives, where there are any."""
+
+    cells: bool = False
+    """The technology's block memories have output registers that are instantiated too, one of
+    them for ``x``, which therefore comes an enabled cycle later than what belongs to it."""
 
     def __init__(self, acc_bits: int) -> None:
         self.acc_bits = acc_bits

@@ -14,8 +14,9 @@ _STAGES = ("INPUTA", "INPUTB", "PIPELINE", "OUTPUT")
 class Ecp5Mac(LatticeMac):
     """One MULT18X18D per lane: input, pipeline and output register, then the accumulator.
 
-    A register in logic stands in front of them: block RAM (5.8 ns to its output) and multipliers
-    have columns of their own, and the way from one to the other needs a cycle.
+    A register stands in front of them, for the activation that of the block memory which it
+    comes from: block RAM and multipliers have columns of their own, and the way from one to the
+    other needs a cycle.
 
     Packing both lanes into one 18x18 multiplier is possible, as the fields overlap by six bits
     that a 6x6 multiplication in look-up tables can restore, but it costs some 40 of them a pair;
@@ -24,14 +25,15 @@ class Ecp5Mac(LatticeMac):
 
     kind = MAC_KINDS["ecp5"]
     twin = "ECP5.v"
+    cells = True
 
     def product(self, m: Module, lane: int, activation: Value, result: Signal) -> None:
-        a = Signal(18, name=f"a{lane}")
         b = Signal(18, name=f"b{lane}")
         p = Signal(signed(36), name=f"p{lane}")
-        m.d.comb += result.eq(p)
+        a = Signal(18, name=f"a{lane}")
+        m.d.comb += [result.eq(p), a.eq(activation)]
         with m.If(self.enable):
-            m.d.sync += [a.eq(activation), b.eq(self.weight.as_signed())]
+            m.d.sync += b.eq(self.weight.as_signed())
         ports: dict = {
             "i_SIGNEDA": Const(1),
             "i_SIGNEDB": Const(1),

@@ -4,11 +4,23 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["TwoWidthMemory"]
+__all__ = ["TwoWidthMemory", "memory_ports"]
 
 
 def _bits(count: int) -> int:
     return (count - 1).bit_length()
+
+
+def memory_ports(read_bits: int, write_bits: int, depth: int) -> dict:
+    """Members of a memory of ``depth`` words read, with an address of beats and one of words."""
+    return {
+        "write_enable": In(1),
+        "write_address": In(_bits(depth * read_bits // write_bits)),
+        "write_data": In(write_bits),
+        "read_enable": In(1),
+        "read_address": In(_bits(depth)),
+        "read_data": Out(read_bits),
+    }
 
 
 class TwoWidthMemory(wiring.Component):
@@ -54,17 +66,7 @@ class TwoWidthMemory(wiring.Component):
                 f"write_bits must be a multiple or a divisor of read_bits {read_bits}, "
                 f"got {write_bits}"
             )
-        beats = depth * self._narrow // self._wide
-        super().__init__(
-            {
-                "write_enable": In(1),
-                "write_address": In(_bits(beats)),
-                "write_data": In(write_bits),
-                "read_enable": In(1),
-                "read_address": In(_bits(depth)),
-                "read_data": Out(read_bits),
-            }
-        )
+        super().__init__(memory_ports(read_bits, write_bits, depth))
 
     def elaborate(self, platform):
         if self._fetch_bits != self._read_bits:

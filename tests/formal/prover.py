@@ -8,7 +8,7 @@ import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType, SimpleNamespace
 
@@ -30,7 +30,13 @@ libyosys.run_pass("script " + sys.argv[-1], libyosys.Design())
 """
 
 
-def prove(folder: Path, mode: str, contract: wiring.Component, depth: int) -> tuple[int, str]:
+def prove(
+    folder: Path,
+    mode: str,
+    contract: wiring.Component,
+    depth: int,
+    twins: Sequence[Path] = (),
+) -> tuple[int, str]:
     """Run sby; return its exit status and log.
 
     Args:
@@ -38,6 +44,8 @@ def prove(folder: Path, mode: str, contract: wiring.Component, depth: int) -> tu
         mode: ``prove`` (k-induction), ``bmc`` or ``cover``.
         contract: top of the design; its assertions are what is proved.
         depth: cycles looked at, in ``prove`` the k of the induction.
+        twins: Verilog files of what the contract instantiates; where they would stop a
+            simulation, an assertion fails.
     """
     tools = folder / "bin"
     tools.mkdir()
@@ -53,9 +61,15 @@ def prove(folder: Path, mode: str, contract: wiring.Component, depth: int) -> tu
     (tools / "yosys").write_text(YOSYS.format(python=sys.executable))
     (tools / "yosys").chmod(0o755)
     (folder / "contract.il").write_text(rtlil.convert(contract, name="contract"))
+    for path in twins:
+        text = path.read_text("utf-8").replace("$finish;", "assert(1'b0);")
+        (folder / path.name).write_text(text, "utf-8")
     (folder / "contract.sby").write_text(
         f"[options]\nmode {mode}\ndepth {depth}\n\n[engines]\nsmtbmc z3\n\n"
-        "[script]\nread_rtlil contract.il\nprep -top contract\n\n[files]\ncontract.il\n"
+        "[script]\nread_rtlil contract.il\n"
+        + "".join(f"read_verilog -formal -defer {path.name}\n" for path in twins)
+        + "prep -top contract\n\n[files]\ncontract.il\n"
+        + "".join(f"{path.name}\n" for path in twins)
     )
     done = subprocess.run(
         [tools / "sby", "-f", "contract.sby"],

@@ -44,11 +44,12 @@ SHAPES = {
     "raw": replace(SHAPE, k_tile=32, kernels=("raw",)),
 }
 MUTANTS = {
-    "dense": [("m.d.sync += count.eq(0)", "pass")],
+    "dense": [("m.d.sync += [count.eq(0), following.eq(1)]", "m.d.sync += following.eq(1)"),
+              ("last.eq(self.last_row == 0)", "last.eq(0)")],
     "bitmap": [
-        ("pending.eq(rest)", "pending.eq(pending)"),
-        ("(~empty | final_word)", "~empty"),
-        ("out.last.eq(final_word & ~rest.any())", "out.last.eq(final_word)"),
+        ("occupied.eq(rest)", "occupied.eq(occupied)"),
+        ("gives.eq(occupied.any() | final)", "gives.eq(occupied.any())"),
+        ("out.last.eq(final & only)", "out.last.eq(final)"),
     ],
     "runlength": [
         ("out.last, 0, Mux(push, row + 1,", "out.last, 0, Mux(push, row,"),
@@ -103,6 +104,7 @@ class Contract(wiring.Component):
         found = decoder.found
         out = found.payload
         started, running, opening = Signal(), Signal(), Signal(init=1)
+        enabled = Signal()
         last_row, watched, final = Signal(shape.k_bits), Signal(shape.k_bits), Signal()
         block_end = decoder.column_end & self.final_column
         m.d.comb += [
@@ -114,8 +116,9 @@ class Contract(wiring.Component):
             found.ready.eq(self.ready),
             taken.eq(found.valid & self.ready),
             Assume(~ResetSignal()),
-            # A block runs to its end; what describes it does not change.
+            # A block runs to its end; what describes it does not change, and is there before.
             Assume(~running | self.enable),
+            Assume(~self.enable | running | (started & ~enabled & (self.last_row == last_row))),
             Assume(~running | (self.last_row == last_row)),
             Assume(opening | (self.final_column == final)),
             Assume(~started | (self.watched == watched)),
@@ -123,6 +126,7 @@ class Contract(wiring.Component):
         ]
         m.d.sync += [
             started.eq(1),
+            enabled.eq(self.enable),
             running.eq(self.enable & ~block_end),
             opening.eq(~self.enable | decoder.column_end),
             last_row.eq(self.last_row),
@@ -150,6 +154,8 @@ class Contract(wiring.Component):
         # Invariants of the ghosts: a column begins with nothing, and a block runs between columns.
         m.d.comb += [Assert(opening | running), Assert(~opening | (before == 0))]
         self.opening = opening
+        # The cycle before was none of a block's.
+        self.waited, self.single = started & ~enabled, last_row == 0
         name = decoder.__class__.__name__
         getattr(self, f"_{name}")(m, decoder, out, before)
         return m
@@ -179,9 +185,12 @@ class Contract(wiring.Component):
     def _DenseDecoder(self, m: Module, decoder, out, before: Value) -> None:
         m.d.comb += [
             Assert(~decoder.index.ready),
-            Assert(out.valued & (out.k == before) & (out.last == (out.k == self.last_row))),
+            Assert(out.valued & (out.k == before)),
+            Assert(~self.enable | (out.last == (out.k == self.last_row))),
             Assert(decoder.found.valid == self.enable),
             Assert(self.inside.count == before),
+            Assert(self.inside.following == (before + 1)[: len(out.k)]),
+            Assert(~self.waited | (out.last == self.single)),
             Assert(self.opening | (before <= self.last_row)),
         ]
 
@@ -197,7 +206,7 @@ class Contract(wiring.Component):
         due = self.word.bit_select(self.watched[:6], 1)
         self._occupancy(m, out, due, passing)
         mine = at == self.watched[6:]
-        chunk_gone = ~inside.pending.bit_select(self.watched[LOW:6], 1)
+        chunk_gone = inside.looked & ~inside.occupied.bit_select(self.watched[LOW:6], 1)
         m.d.comb += [
             Assume(~(self.valid & self.enable & final) | ~beyond.any()),
             Assert(~(self.taken & out.last) | (final & decoder.index.ready)),
@@ -205,19 +214,17 @@ class Contract(wiring.Component):
             Assert(inside.number == at),
             Assert(~(at > 0) | (at <= self.last_row[6:])),
             Assert(before <= Cat(Const(0, 2), at) + 4),
-            Assert((before > Cat(Const(0, 2), at)) | inside.pending.all()),
-            Assert(inside.pending.all() | (self.valid & inside.occupied.any())),
-            Assert(~self.opening | (inside.pending.all() & (at == 0))),
+            Assert(inside.looked | (before <= Cat(Const(0, 2), at))),
+            Assert(~inside.looked | (self.enable & self.valid)),
+            Assert(~inside.looked | inside.occupied.any() | ~self.word.any()),
+            Assert(~inside.looked | (inside.final == final)),
+            Assert(~self.opening | (~inside.looked & (at == 0))),
         ]
         for chunk in range(4):
             # A chunk is done with once the scan is past it, and not before.
             past = before > Cat(Const(chunk, 2), at)
-            m.d.comb += [
-                Assert(~(past & inside.pending[chunk])),
-                Assert(
-                    ~(~inside.pending[chunk]) | past | ~self.word.word_select(chunk, CHUNK).any()
-                ),
-            ]
+            there = self.word.word_select(chunk, CHUNK).any()
+            m.d.comb += Assert(~inside.looked | (inside.occupied[chunk] == (there & ~past)))
         m.d.comb += [
             Assert(~self.wanted | (at > self.watched[6:])),
             Assert(~(at > self.watched[6:]) | (self.seen == self.wanted)),

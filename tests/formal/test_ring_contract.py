@@ -23,11 +23,11 @@ MUTANTS = {
     "frees a beat too early": ("base[beat_bits:], self.space", "base[beat_bits:] + 1, self.space"),
     "rewinds one word too far": ("Mux(again, base, following) + ~again",
                                  "Mux(again, base, following) + 1"),
-    "keeps what was fetched ahead": ("(move | (present & ~consume)) & ~again",
-                                     "move | (present & ~consume)"),
+    "keeps what was fetched ahead": ("present.eq((move | (present & ~consume)) & ~again",
+                                     "present.eq((move | (present & ~consume))"),
     "frees a held word": ("consume & ~self.hold", "consume"),
     "forgets where the head is": ("behind.eq(following)", "behind.eq(behind)"),
-    "reads what is not written": ("(following[beat_bits:] != written)", "self.hold | 1"),
+    "reads what is not written": ("(following[beat_bits:] != written)", "1"),
 }  # fmt: skip
 
 
@@ -52,13 +52,20 @@ class Contract(wiring.Component):
         m = Module()
         m.submodules.ring = ring = self._kind(depth=DEPTH, beat_words=BEAT_WORDS)
         inside = opened(ring, beat_counter)
-        store = opened(inside.store)
+        memory = opened(inside.store).store
+        store = opened(memory)
+        latch = memory.read_data
         bits = len(inside.base)
         written, reader = Signal(bits), Signal(bits)
         base = inside.base
         space_before, hold_before = Signal(), Signal()
         taken, dropped = Signal(), Signal()
-        m.d.sync += [space_before.eq(ring.space), hold_before.eq(self.hold)]
+        base_before = Signal(bits)
+        m.d.sync += [
+            space_before.eq(ring.space),
+            hold_before.eq(self.hold),
+            base_before.eq(base),
+        ]
         m.d.comb += [
             ring.write_enable.eq(self.write),
             ring.write_data.eq(self.beat),
@@ -73,7 +80,7 @@ class Contract(wiring.Component):
             Assume(~self.write | space_before | ring.space),
             # What holds a segment changes where a play begins.
             Assume((self.hold == hold_before) | (reader == base)),
-            Assume(~(self.align & self.hold)),
+            Assume(~(self.align & (self.hold | self.ready))),
         ]
         m.d.sync += written.eq(written + Mux(self.write, BEAT_WORDS, 0))
         with m.If(self.rewind & self.hold):
@@ -97,9 +104,12 @@ class Contract(wiring.Component):
 
         # Distances from the base.
         inside_words, read, fetching, mine = (Signal(bits) for _ in range(4))
+        # What was freed in the cycle before does not count yet.
+        used = Signal(bits)
         absent = Signal(3)
         m.d.comb += [
             inside_words.eq(written - base),
+            used.eq(written - base_before),
             read.eq(reader - base),
             fetching.eq(inside.following - base),
             mine.eq(number - base),
@@ -113,7 +123,8 @@ class Contract(wiring.Component):
             Assert(inside_words <= DEPTH),
             Assert(~(taken & at_mine) | (ring.words.payload == word)),
             Assert(~(taken | dropped) | (read < inside_words)),
-            Assert(ring.space == ((DEPTH - inside_words) // BEAT_WORDS >= 2)),
+            Assert(used <= DEPTH),
+            Assert(ring.space == ((DEPTH - used) // BEAT_WORDS >= 2)),
             # Aligning drops words up to the next beat and no further.
             Assert(~dropped | (reader % BEAT_WORDS != 0)),
             Assert(
@@ -125,8 +136,8 @@ class Contract(wiring.Component):
                 )
                 | self.align
             ),
-            # A word is there three cycles after its beat was written, and after a rewind.
-            Assert(absent <= 2),
+            # A word is there four cycles after its beat was written, and after a rewind.
+            Assert(absent <= 3),
         ]
 
         # Invariants for the induction.
@@ -136,7 +147,8 @@ class Contract(wiring.Component):
             place.addr.eq(number[: len(place.addr)]),
             Assert(Cat(Const(0, bits - len(inside.written)), inside.written) == written),
             Assert(inside.beat_after == (inside.written + 1)[: len(inside.written)]),
-            Assert(~present | again | (inside.behind == (reader + 1)[:bits])),
+            Assert(~present | ~again),
+            Assert(~present | (inside.behind == (reader + 1)[:bits])),
             Assert(hold_before | (reader == base)),
             Assert(read <= inside_words),
             Assert(~alive | (tagged & (mine < inside_words))),
@@ -144,14 +156,18 @@ class Contract(wiring.Component):
             Assert(~again | (reader == base)),
             Assert(again | (inside.following == (reader + present + fetched)[:bits])),
             Assert(again | (fetching <= inside_words)),
-            Assert(~(present & ~again & at_mine) | (inside.word == word)),
+            Assert(~(present & at_mine) | (ring.words.payload == word)),
             Assert(
                 ~(fetched & ~again & alive & ((reader + present)[:bits] == number))
-                | (inside.store.read_data == word)
+                | (latch == word)
             ),
-            Assert((absent != 1) | again | fetched | present),
-            Assert((absent != 2) | again | present),
-            Assert(~(space_before) | (DEPTH - inside_words >= BEAT_WORDS)),
+            Assert((absent != 1) | again | inside.there | fetched | present),
+            Assert((absent != 2) | again | fetched | present),
+            Assert((absent != 3) | again | present),
+            Assert(inside.newest == (inside.written - 1)[: len(inside.written)]),
+            Assert(~inside.there | again | (inside.following[1:] != inside.written)),
+            Assert(~space_before | (DEPTH - used >= BEAT_WORDS)),
+            Assert((base - base_before)[:bits] <= used),
         ]
         return m
 

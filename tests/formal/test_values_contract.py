@@ -60,7 +60,9 @@ class Contract(wiring.Component):
         m = Module()
         m.submodules.reader = dut = self._kind(K_BITS, depth=DEPTH, beat_words=BEAT_WORDS)
         inside = opened(dut, beat_counter, self._kind._bytes)
-        store = opened(inside.store)
+        memory = opened(inside.store).store
+        store = opened(memory)
+        latch = memory.read_data
         bits = len(inside.word) + LOW
         word = inside.word
         head = self.row
@@ -95,9 +97,13 @@ class Contract(wiring.Component):
             # A play is held, or it is not.
             Assume(~self.row_valid | first | (head.hold == held)),
         ]
+        written_before, replayed, aligned = Signal(bits), Signal(), Signal()
         m.d.sync += [
             space_before.eq(dut.space),
             written.eq(written + Mux(self.write, BEAT_BYTES, 0)),
+            written_before.eq(written),
+            replayed.eq(ends & head.hold),
+            aligned.eq(aligning),
         ]
         with m.If(self.start):
             m.d.sync += job.eq(1)
@@ -113,11 +119,15 @@ class Contract(wiring.Component):
             m.d.sync += [reader.eq(reader + WORD_BYTES), segment.eq(reader + WORD_BYTES)]
 
         # One byte of one beat, until it is freed.
-        base = Signal(bits)
+        base, base_before = Signal(bits), Signal(bits)
         m.d.comb += base.eq(Cat(Const(0, LOW), inside.base))
+        m.d.sync += base_before.eq(base)
         tagged, seen, alive, meets = Signal(), Signal(), Signal(), Signal()
         number, value = Signal(bits), Signal(8)
         mine, read, stored = (Signal(bits) for _ in range(3))
+        # What was freed in the cycle before does not count yet, nor what was written.
+        used = Signal(bits)
+        absent = replayed | (reader[LOW + 1 :] == written_before[LOW + 1 :])
         for lane in range(BEAT_BYTES):
             with m.If(self.write & self.tag[lane] & ~tagged):
                 m.d.sync += [
@@ -130,6 +140,7 @@ class Contract(wiring.Component):
             mine.eq(number - base),
             read.eq(reader - base),
             stored.eq(written - base),
+            used.eq(written - base_before),
             alive.eq(seen & (mine < stored)),
             meets.eq(taken & head.valued & alive & (reader == number)),
         ]
@@ -159,13 +170,10 @@ class Contract(wiring.Component):
             Assert(~taken | (self.enable & self.open)),
             Assert(~(taken & head.valued) | (read < stored)),
             Assert(stored <= DEPTH * WORD_BYTES),
-            Assert(dut.space == ((DEPTH * WORD_BYTES - stored) // BEAT_BYTES >= 2)),
-            # Nothing but a missing value holds a row back.
-            Assert(
-                taken
-                | ~(self.row_valid & self.enable & self.open)
-                | (head.valued & (reader[LOW + 1 :] == written[LOW + 1 :]))
-            ),
+            Assert(used <= DEPTH * WORD_BYTES),
+            Assert(dut.space == ((DEPTH * WORD_BYTES - used) // BEAT_BYTES >= 2)),
+            # Nothing but a missing value holds a row back, and a play for a cycle.
+            Assert(taken | ~(self.row_valid & self.enable & self.open) | (head.valued & absent)),
             Assert(~aligning | (~job & (reader % BEAT_BYTES != 0))),
             # Invariants for the induction.
             place.addr.eq(number[: len(place.addr)]),
@@ -182,10 +190,15 @@ class Contract(wiring.Component):
             Assert(read <= stored),
             Assert(~seen | tagged),
             Assert(~alive | (place.data == value)),
-            Assert(~(valid[0] & met[0]) | (inside.store.read_data == value)),
+            Assert(~(valid[0] & met[0]) | (latch == value)),
+            Assert(aligned | (inside.there == ~absent)),
+            Assert(~aligned | ~job),
+            Assert(~replayed | (reader == segment)),
+            Assert((written - written_before)[:bits] <= stored),
+            Assert((base - base_before)[:bits] <= used),
             Assert(~(met & ~valid).any()),
             Assert(~met.any() | tagged),
-            Assert(~space_before | (DEPTH * WORD_BYTES - stored >= BEAT_BYTES)),
+            Assert(~space_before | (DEPTH * WORD_BYTES - used >= BEAT_BYTES)),
         ]
         return m
 

@@ -73,9 +73,12 @@ class _Bench(wiring.Component):
         for number, (name, acc_bits) in enumerate(self._instances):
             mac = MACS[name](acc_bits)
             place(m, platform, f"mac{number}", mac)
-            operands = delayed[self.latency_cycles - mac.latency_cycles]
+            before = self.latency_cycles - mac.latency_cycles
             m.d.comb += [mac.enable.eq(self.enable), mac.capture.eq(self.capture)]
-            m.d.comb += [getattr(mac, port).eq(operands[port]) for port in _OPERANDS]
+            for port in _OPERANDS:
+                # Activations may come a cycle later.
+                operands = delayed[before + (mac.cells and port == "x")]
+                m.d.comb += getattr(mac, port).eq(operands[port])
             low, high = MACS[name].unpack(m, mac.raw, acc_bits)
             m.d.comb += [
                 getattr(self, f"low_{number}").eq(low),

@@ -54,14 +54,15 @@ class _Sum(wiring.Component):
         m = Module()
         # ``first`` goes with the product, one stage after the operands.
         begun = Signal()
+        running = Signal.like(self.running)
         with m.If(self.step):
-            m.d.sync += begun.eq(self.first)
+            m.d.sync += [begun.eq(self.first), running.eq(self.running)]
         total, rounded = weighted_sum(
             m,
             step=self.step,
             value=self.value,
             weight=self.weight,
-            running=self.running,
+            running=running,
             first=begun,
             rounding=self._rounding,
             name="",

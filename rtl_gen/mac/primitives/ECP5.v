@@ -1,4 +1,4 @@
-// Behavioural twins of two ECP5 cells, for simulation only: multiplier and carry cell.
+// Behavioural twins of three ECP5 cells, for simulation only: multiplier, carry cell, block memory.
 //
 // MULT18X18D in the one set-up the generator uses: signed, all registers on CLK0 with CE0, no
 // reset, no cascade. Any other set-up stops the simulation.
@@ -86,4 +86,87 @@ module CCU2C #(
       assign COUT = pass1 ? carry : INIT1[{2'b00, B1, A1}];
     end
   endgenerate
+endmodule
+
+// DP16KD in the one set-up the generator uses: port A writes, port B reads as many bits or fewer,
+// through its output register, which loads with OCEB. A port of 36 bits takes the data lines of
+// both, the lower half on A. Bytes have a ninth bit, which ports of less than 9 bits don't see;
+// address lines below a word's number are the enables of its bytes, which must all be set.
+module DP16KD #(
+  parameter DATA_WIDTH_A = 18, parameter DATA_WIDTH_B = 18,
+  parameter REGMODE_A = "NOREG", parameter REGMODE_B = "NOREG"
+) (
+  input
+    DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4,
+    DIA3, DIA2, DIA1, DIA0,
+  input
+    DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9, DIB8, DIB7, DIB6, DIB5, DIB4,
+    DIB3, DIB2, DIB1, DIB0,
+  input
+    ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5, ADA4, ADA3, ADA2, ADA1, ADA0,
+  input
+    ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5, ADB4, ADB3, ADB2, ADB1, ADB0,
+  input CLKA, input CEA, input WEA, input OCEA, input RSTA, input CSA0, input CSA1, input CSA2,
+  input CLKB, input CEB, input WEB, input OCEB, input RSTB, input CSB0, input CSB1, input CSB2,
+  output
+    DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4,
+    DOA3, DOA2, DOA1, DOA0,
+  output
+    DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5, DOB4,
+    DOB3, DOB2, DOB1, DOB0
+);
+  // Bits of data to a port's width.
+  localparam WRITTEN = DATA_WIDTH_A < 9 ? DATA_WIDTH_A : DATA_WIDTH_A / 9 * 8;
+  localparam READ = DATA_WIDTH_B < 9 ? DATA_WIDTH_B : DATA_WIDTH_B / 9 * 8;
+  localparam RATIO = WRITTEN / READ;
+  initial
+    if (REGMODE_A != "OUTREG" || REGMODE_B != "OUTREG" || READ * RATIO != WRITTEN) begin
+      $display("DP16KD twin: unsupported parameters");
+      $finish;
+    end
+  wire [35:0] beat = {
+    DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9, DIB8, DIB7, DIB6, DIB5, DIB4,
+    DIB3, DIB2, DIB1, DIB0, DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8,
+    DIA7, DIA6, DIA5, DIA4, DIA3, DIA2, DIA1, DIA0
+  };
+  wire [13:0] to = {
+    ADA13, ADA12, ADA11, ADA10, ADA9, ADA8, ADA7, ADA6, ADA5, ADA4, ADA3, ADA2, ADA1, ADA0
+  };
+  wire [13:0] from = {
+    ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5, ADB4, ADB3, ADB2, ADB1, ADB0
+  };
+  wire [31:0] bytes = {beat[34:27], beat[25:18], beat[16:9], beat[7:0]};
+  // Addresses count bits; a beat holds the words read, the first in the lowest bits.
+  reg [WRITTEN-1:0] store [0:16384/WRITTEN-1];
+  reg [READ-1:0] latch, out;
+  wire [13:0] row = to / WRITTEN;
+  wire [13:0] place = from / WRITTEN;
+  wire [13:0] low = from % WRITTEN;
+  wire [WRITTEN-1:0] fetched = store[place] >> low;
+  always @(posedge CLKA)
+    if (CEA) store[row] <= bytes[WRITTEN-1:0];
+  always @(posedge CLKB) begin
+    if (CEB) latch <= fetched[READ-1:0];
+    if (OCEB) out <= latch;
+  end
+  wire [31:0] bits = out;
+  wire [35:0] word = {
+    1'b0, bits[31:24], 1'b0, bits[23:16], 1'b0, bits[15:8], 1'b0, bits[7:0]
+  };
+  wire [35:0] lines = DATA_WIDTH_B == 36 ? word : {word[17:0], 18'b0};
+  assign {
+    DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5, DOB4,
+    DOB3, DOB2, DOB1, DOB0,
+    DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4,
+    DOA3, DOA2, DOA1, DOA0
+  } = lines;
+  // Only these controls are modelled; anything else is an error of the generator.
+  wire [3:0] enables = DATA_WIDTH_A == 36 ? 4'b1111 : DATA_WIDTH_A == 18 ? 4'b0011 : 4'b0000;
+  always @(posedge CLKA)
+    if (!WEA || WEB || RSTA || RSTB || CSA0 || CSA1 || CSA2 || CSB0 || CSB1 || CSB2 ||
+        (DATA_WIDTH_B == 36 && OCEA != OCEB) ||
+        (DATA_WIDTH_A >= 18 && (to[3:0] & enables) != enables)) begin
+      $display("DP16KD twin: unsupported controls");
+      $finish;
+    end
 endmodule
