@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -186,8 +186,8 @@ class Drain(wiring.Component):
         ]
         return m
 
-    def _unpacked(self, m: Module, step: Signal, engine: Signal, word: Signal) -> list[Signal]:
-        """Stages 1 and 2: choose a word of a captured column, turn it into integers."""
+    def _unpacked(self, m: Module, step: Signal, engine: Signal, word: Signal) -> list[tuple]:
+        """Stages 1 and 2: choose a word of a captured column; its integers, and a carry to each."""
         shape = self.shape
         raw_bits = self.mac.raw_bits(shape.acc_bits)
         word_bits = raw_bits * shape.drain_words
@@ -207,14 +207,17 @@ class Drain(wiring.Component):
             m.d.sync += captured.eq(words[0])
         integers = []
         for part in range(shape.drain_words):
-            pair = self.mac.unpack(m, captured.word_select(part, raw_bits), shape.acc_bits)
-            for lane, exact in enumerate(pair):
-                unpacked = Signal(
-                    signed(shape.acc_bits), name=f"unpacked{2 * part + lane}", reset_less=True
-                )
+            raw = captured.word_select(part, raw_bits)
+            low, high, lacking = self.mac.unpack(m, raw, shape.acc_bits)
+            for lane, (exact, carry) in enumerate(((low, Const(0, 1)), (high, lacking))):
+                number = 2 * part + lane
+                # A multiplier behind has no carry.
+                value = exact + carry if shape.fusion else exact
+                unpacked = Signal(signed(32), name=f"unpacked{number}", reset_less=True)
+                kept = Signal(name=f"carry{number}", reset_less=True)
                 with m.If(step):
-                    m.d.sync += unpacked.eq(exact)
-                integers.append(unpacked)
+                    m.d.sync += [unpacked.eq(value), kept.eq(carry)]
+                integers.append((unpacked, kept))
         return integers
 
     def _partial(self, m: Module, step: Signal, read: dict, write: dict, sums: Value) -> Value:
@@ -236,20 +239,22 @@ class Drain(wiring.Component):
         ]
         return partial.read_data
 
-    def _plain(self, m: Module, step: Signal, stages: list[dict], integers: list[Signal]) -> Signal:
+    def _plain(self, m: Module, step: Signal, stages: list[dict], integers: list[tuple]) -> Signal:
         """Sums of stage 3."""
         here, one, _, three = stages
         sums = Signal(self.shape.result_bits)
         # Read a stage early: the sums meet a register, not the memory's output.
         read = self._partial(m, step, here, three, sums)
         m.d.comb += m.submodules.partial.clear.eq(one["first"])
-        for index, unpacked in enumerate(integers):
+        for index, (unpacked, carry) in enumerate(integers):
             with m.If(step):
-                m.d.sync += sums.word_select(index, 32).eq(unpacked + read.word_select(index, 32))
+                # The carry enters below the lowest bit, where twice a bit is that bit above.
+                total = Cat(carry, unpacked) + Cat(carry, read.word_select(index, 32))
+                m.d.sync += sums.word_select(index, 32).eq(total[1:33])
         return sums
 
     def _weighted(
-        self, m: Module, step: Signal, stages: list[dict], integers: list[Signal]
+        self, m: Module, step: Signal, stages: list[dict], integers: list[tuple]
     ) -> Signal:
         """Weighted sums, written in stage 4, rounded in stage 5."""
         here, one, _, three, four, _ = stages
@@ -262,7 +267,7 @@ class Drain(wiring.Component):
         totals = Signal(self.shape.partial_bits)
         rounded = Signal(self.shape.result_bits, reset_less=True)
         read = self._partial(m, step, one, four, totals)
-        for index, unpacked in enumerate(integers):
+        for index, (unpacked, _) in enumerate(integers):
             running = read.word_select(index, ACCUMULATOR_BITS)
             total, result = weighted_sum(
                 m,

@@ -79,8 +79,11 @@ class PackedMac(wiring.Component, ABC):
 
     @classmethod
     @abstractmethod
-    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
-        """Return both sums as signed values (combinational)."""
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value, Value]:
+        """Return both sums as signed values (combinational), and a bit that the upper one lacks.
+
+        The upper sum is the second value plus the bit, which the adder behind takes in as a carry.
+        """
 
 
 def packed_bits(acc_bits: int, shift: int) -> tuple[int, int]:

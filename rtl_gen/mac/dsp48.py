@@ -45,6 +45,7 @@ class _Dsp48Mac(PackedPair):
         d = Signal(signed(self.multiplier_bits))
         p = Signal(_P_BITS)
         addend = Signal(_P_BITS)
+        carry = Signal()
         opmode = Signal(self.opmode_bits)
         accumulate = Signal()
         m.d.comb += [
@@ -81,7 +82,7 @@ class _Dsp48Mac(PackedPair):
             "INMODE": Const(0b00100, 5),
             "OPMODE": opmode,
             "ALUMODE": Const(0, 4),
-            "CARRYIN": Const(0, 1),
+            "CARRYIN": carry,
             "CARRYINSEL": Const(0, 3),
             "CEP": accumulate,
         }
@@ -97,7 +98,7 @@ class _Dsp48Mac(PackedPair):
             **{f"i_{name}": value for name, value in inputs.items()},
             o_P=p,
         )
-        self.count_wraps(m, p, addend, accumulate, load)
+        self.count_wraps(m, p, addend, carry, accumulate, load)
         return m
 
     def opmode(self, load: Value) -> Value:
@@ -105,14 +106,20 @@ class _Dsp48Mac(PackedPair):
         return Value.cast(Cat(Const(0b0101, 4), Const(0, 1), ~load, Const(0, self.opmode_bits - 6)))
 
     def count_wraps(
-        self, m: Module, p: Signal, addend: Signal, accumulate: Signal, load: Signal
+        self,
+        m: Module,
+        p: Signal,
+        addend: Signal,
+        carry: Signal,
+        accumulate: Signal,
+        load: Signal,
     ) -> None:
         """Wrap counter and capture behind the slice.
 
         Args:
             m: the module.
             p: output of the slice.
-            addend: its C port.
+            addend, carry: its ports C and CARRYIN.
             accumulate: ``p`` changes with this cycle.
             load: bit i is high i + 1 enabled cycles after a ``load``; bit 2 marks the product
                 that ``accumulate`` takes.
@@ -124,15 +131,18 @@ class _Dsp48Mac(PackedPair):
 class Dsp48E2Mac(_Dsp48Mac):
     """UltraScale and UltraScale+: 27x18 multiplier, shift 18.
 
-    While ``2 * acc_bits <= 48`` (tiles of up to 256 rows) the slice counts the wraps itself: bits
-    ``18 + acc_bits`` and up of P are free, and a wrap seen after one product adds 1 or -1 there
-    together with the next one, through C and the W multiplexer.  So P is
+    While ``2 * acc_bits <= 48`` the slice counts the wraps itself: bits ``18 + acc_bits`` and up of
+    P are free, and a wrap seen after one product takes 1 or -1 from them together with the next
+    one, through C, the W multiplexer and the carry.  It takes the wrap out of the upper sum at the
+    same time, so that P is
 
-        sum + wraps * 2**(18 + acc_bits)
+        sum - wraps * 2**18 - wraps * 2**(18 + acc_bits)
 
-    and two look-up tables make C out of the two watched bits now and at the product before.  The
-    wrap of the very last product is not in P when a column is captured: its flag, ``moved``, is
-    captured too; the direction shows in P.  Wider sums keep the counter outside.
+    and the upper sum stands there but for one carry.  Two look-up tables make C and the carry out
+    of the two watched bits and of the upper one at the product before.  A product moves the field
+    by a quarter of its range at most, so these three tell a wrap.  That of the very last product is
+    not in P when a column is captured: the bit of the product before is captured too.  Wider sums
+    keep the counter outside.
     """
 
     kind = MAC_KINDS["dsp48e2"]
@@ -152,24 +162,23 @@ class Dsp48E2Mac(_Dsp48Mac):
         return super().raw_bits(acc_bits) + cls._counts_inside(acc_bits)
 
     @classmethod
-    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value, Value]:
         if not cls._counts_inside(acc_bits):
             return super().unpack(m, raw, acc_bits)
         shift = cls.shift
         wide, wraps = packed_bits(acc_bits, shift)
-        # A negative sum borrows 1 from the count above it.
-        count = Signal(signed(wraps), name="count")
-        upper = Signal(signed(wraps), name="upper")
-        high = Signal(signed(acc_bits), name="high")
+        sign = raw[shift - 1]
+        moved = (sign ^ raw[shift - 2]) & (sign ^ raw[-1])
         # Signed low field and pending wrap together: a wrap upwards leaves the field negative,
         # 1 - 1 = 0, one downwards leaves it positive, -1 - 0.
-        less = raw[-1] ^ raw[shift - 1]
+        less = Signal(name="less")
+        upper = Signal(signed(wraps), name="upper")
         m.d.comb += [
-            count.eq(raw[wide : wide + wraps].as_signed() + raw[wide - 1]),
-            upper.eq(count - less),
-            high.eq(raw[shift:wide].as_signed() - upper),
+            less.eq(moved ^ sign),
+            # A negative sum borrows 1 from the count above it.
+            upper.eq(-(raw[wide : wide + wraps].as_signed() + raw[wide - 1] + less)),
         ]
-        return Cat(raw[:shift], upper).as_signed(), high
+        return Cat(raw[:shift], upper).as_signed(), raw[shift:wide].as_signed(), less
 
     def opmode(self, load: Value) -> Value:
         opmode = super().opmode(load)
@@ -179,20 +188,31 @@ class Dsp48E2Mac(_Dsp48Mac):
         return Value.cast(Cat(opmode[:7], ~load, ~load))
 
     def count_wraps(
-        self, m: Module, p: Signal, addend: Signal, accumulate: Signal, load: Signal
+        self,
+        m: Module,
+        p: Signal,
+        addend: Signal,
+        carry: Signal,
+        accumulate: Signal,
+        load: Signal,
     ) -> None:
         if not self._counts_inside(self.acc_bits):
-            super().count_wraps(m, p, addend, accumulate, load)
+            super().count_wraps(m, p, addend, carry, accumulate, load)
             return
         wide, wraps = packed_bits(self.acc_bits, self.shift)
-        now = p[self.shift - 2 : self.shift]
-        before = Signal(2)
-        moved = Signal()
+        below, now = p[self.shift - 2], p[self.shift - 1]
+        before = Signal()
+        up = Signal()
         down = Signal()
         m.d.comb += [
-            moved.eq((before[0] ^ before[1]) & (now == ~before)),
-            down.eq((before == 0b10) & (now == 0b01)),
-            addend.eq(Cat(Const(0, wide), moved, down.replicate(_P_BITS - wide - 1))),
+            # The carry is added where a sum begins as well, when C is not.
+            up.eq(now & ~below & ~before & ~load[2]),
+            down.eq(~now & below & before),
+            # -x is ~x and a carry.
+            addend.eq(up.replicate(_P_BITS)),
+            addend[self.shift].eq(down),
+            addend[wide].eq(down),
+            carry.eq(up),
         ]
         with m.If(accumulate & load[2]):
             m.d.sync += before.eq(0)
@@ -200,7 +220,7 @@ class Dsp48E2Mac(_Dsp48Mac):
             m.d.sync += before.eq(now)
         kept = Signal(wide + wraps + 1)
         with m.If(self.capture):
-            m.d.sync += kept.eq(Cat(p[: wide + wraps], moved))
+            m.d.sync += kept.eq(Cat(p[: wide + wraps], before))
         m.d.comb += self.raw.eq(kept)
 
 

@@ -32,13 +32,10 @@ class GowinMac(PackedPair):
         return 2 * acc_bits if acc_bits <= cls.shift else super().raw_bits(acc_bits)
 
     @classmethod
-    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value, Value]:
         if acc_bits > cls.shift:
             return super().unpack(m, raw, acc_bits)
-        low = raw[:acc_bits].as_signed()
-        high = Signal(signed(acc_bits), name="high")
-        m.d.comb += high.eq(raw[acc_bits:] + raw[acc_bits - 1])
-        return low, high
+        return raw[:acc_bits].as_signed(), raw[acc_bits:].as_signed(), raw[acc_bits - 1]
 
     def elaborate(self, platform):
         m = Module()

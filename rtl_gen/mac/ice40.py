@@ -34,7 +34,7 @@ class Ice40Mac(SplitPair):
     twin = "SB_MAC16.v"
 
     @classmethod
-    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value, Value]:
         wraps = acc_bits - _LOW
         sums = []
         for lane in range(2):
@@ -44,7 +44,7 @@ class Ice40Mac(SplitPair):
             # The borrow of a negative low half.
             m.d.comb += upper.eq(count - low[-1])
             sums.append(Cat(low, upper).as_signed())
-        return sums[0], sums[1]
+        return sums[0], sums[1], Const(0, 1)
 
     def elaborate(self, platform):
         m = Module()

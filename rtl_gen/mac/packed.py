@@ -1,6 +1,6 @@
 """Packed multiply-accumulate by inference, and the packed form all DSP versions share."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
 from golden.numerics.mac_kinds import MAC_KINDS
 
@@ -19,7 +19,7 @@ class PackedPair(PackedMac):
         return sum(packed_bits(acc_bits, cls.shift))
 
     @classmethod
-    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value, Value]:
         shift = cls.shift
         wide, wraps = packed_bits(acc_bits, shift)
         low_sign = raw[shift - 1]
@@ -31,7 +31,7 @@ class PackedPair(PackedMac):
             high.eq(raw[shift:wide].as_signed() - upper),
         ]
         low = Cat(raw[:shift], upper).as_signed()
-        return low, high
+        return low, high, Const(0, 1)
 
     def capture_sum(self, m: Module, packed: Signal, loaded: Signal) -> None:
         """Wrap counter and capture registers behind the packed sum ``packed``.

@@ -1,6 +1,6 @@
 """Two separate 8x8 multipliers with plain accumulators, for any family."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
 from golden.numerics.mac_kinds import MAC_KINDS
 
@@ -17,8 +17,8 @@ class SplitPair(PackedMac):
         return 2 * acc_bits
 
     @classmethod
-    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value]:
-        return raw[:acc_bits].as_signed(), raw[acc_bits:].as_signed()
+    def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value, Value]:
+        return raw[:acc_bits].as_signed(), raw[acc_bits:].as_signed(), Const(0, 1)
 
     def capture_sums(self, m: Module, sums: Value) -> None:
         """Capture registers behind the sums."""

@@ -79,10 +79,10 @@ class _Bench(wiring.Component):
                 # Activations may come a cycle later.
                 operands = delayed[before + (mac.cells and port == "x")]
                 m.d.comb += getattr(mac, port).eq(operands[port])
-            low, high = MACS[name].unpack(m, mac.raw, acc_bits)
+            low, high, carry = MACS[name].unpack(m, mac.raw, acc_bits)
             m.d.comb += [
                 getattr(self, f"low_{number}").eq(low),
-                getattr(self, f"high_{number}").eq(high),
+                getattr(self, f"high_{number}").eq(high + carry),
             ]
         return m
 

@@ -88,6 +88,7 @@ class InsideProof(Dsp48E2Mac):
         high_product = self.upper.as_signed()
         p = Signal(48)
         addend = Signal(48)
+        carry = Signal()
         load = Signal(3)
         # A bit more, so that a sum that leaves the bounds does not come back on the other side.
         low = Signal(signed(self.acc_bits + 1))
@@ -95,24 +96,26 @@ class InsideProof(Dsp48E2Mac):
         low_before = Signal(signed(self.acc_bits + 1))
         high_before = Signal(signed(self.acc_bits + 1))
         m.d.comb += load.eq(self.load << 2)
-        self.count_wraps(m, p, addend, self.valid, load)
+        self.count_wraps(m, p, addend, carry, self.valid, load)
         m.d.sync += [low_before.eq(low), high_before.eq(high)]
         with m.If(self.valid):
             product = (high_product << self.shift) + low_product
             m.d.sync += [
                 # Z and W of the slice's adder are 0 where a sum begins.
-                p.eq(Mux(self.load, 0, p + addend) + product),
+                p.eq(Mux(self.load, 0, p + addend) + product + carry),
                 low.eq(Mux(self.load, 0, low) + low_product),
                 high.eq(Mux(self.load, 0, high) + high_product),
             ]
-        found_low, found_high = self.unpack(m, self.raw, self.acc_bits)
+        found_low, found_high, lacking = self.unpack(m, self.raw, self.acc_bits)
+        exact_high = Signal(signed(self.acc_bits))
+        m.d.comb += exact_high.eq(found_high + lacking)
         m.d.comb += [
             Assume(self.capture),
             Assume((low_product <= limit) & (low_product >= -limit)),
             Assume((high_product <= limit) & (high_product >= -limit)),
             # What `acc_bits` promises.
             Assume((low <= most) & (low >= -most) & (high <= most) & (high >= -most)),
-            Assert((found_low == low_before) & (found_high == high_before)),
+            Assert((found_low == low_before) & (exact_high == high_before)),
         ]
         return m
 

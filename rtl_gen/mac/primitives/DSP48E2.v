@@ -1,8 +1,8 @@
 // Behavioural twin of the DSP48E2 slice, for simulation only.
 //
 // It models the one set-up the generator uses: pre-adder on, one A, D, AD, M and P register, two
-// B registers, C straight to the adder, registered OPMODE, no resets. W adds 0 or C. Any other
-// set-up stops the simulation.
+// B registers, C and CARRYIN straight to the adder, registered OPMODE, no resets. W adds 0 or C.
+// Any other set-up stops the simulation.
 module DSP48E2 #(
   parameter AREG = 1, parameter ACASCREG = 1, parameter BREG = 1, parameter BCASCREG = 1,
   parameter DREG = 1, parameter ADREG = 1, parameter CREG = 1, parameter MREG = 1,
@@ -23,7 +23,7 @@ module DSP48E2 #(
   initial begin
     P = 48'd0;
     if (AREG != 1 || BREG != 2 || DREG != 1 || ADREG != 1 || MREG != 1 || PREG != 1 ||
-        OPMODEREG != 1 || CREG != 0 || AMULTSEL != "AD") begin
+        OPMODEREG != 1 || CREG != 0 || CARRYINREG != 0 || AMULTSEL != "AD") begin
       $display("DSP48E2 twin: unsupported parameters");
       $finish;
     end
@@ -44,12 +44,12 @@ module DSP48E2 #(
     if (CEM) product <= ad * b2;
     if (CECTRL) mode <= OPMODE;
     if (CEP)
-      P <= (mode[8:7] == 2'b11 ? C : 48'd0) + (mode[6:4] == 3'b010 ? P : 48'd0) + product;
+      P <= (mode[8:7] == 2'b11 ? C : 48'd0) + (mode[6:4] == 3'b010 ? P : 48'd0) + product + CARRYIN;
   end
   // Only these controls are modelled; anything else is an error of the generator.
   always @(posedge CLK)
     if (INMODE != 5'b00100 || ALUMODE != 4'd0 || RSTA || RSTB || RSTC || RSTD || RSTM || RSTP ||
-        RSTCTRL || CARRYIN || (CECTRL && (OPMODE[3:0] != 4'b0101 || OPMODE[8] != OPMODE[7] ||
+        RSTCTRL || CARRYINSEL != 3'd0 || (CECTRL && (OPMODE[3:0] != 4'b0101 || OPMODE[8] != OPMODE[7] ||
         (OPMODE[6:4] != 3'b000 && OPMODE[6:4] != 3'b010)))) begin
       $display("DSP48E2 twin: unsupported controls");
       $finish;
