@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from golden.errors import BadInput
-from golden.formats import KERNELS, PARAMETERS, WORD_BITS
+from golden.formats import CHUNK, KERNELS, PARAMETERS, WORD_BITS
 from golden.numerics.combine import ACCUMULATOR_BITS
 from golden.numerics.mac_kinds import MAC_KINDS
 from golden.numerics.quantise import ROUNDINGS, Rounding
@@ -27,8 +27,8 @@ __all__ = [
 STREAM_BITS = (64, 128, 256, 512)
 """Widths of an activation or weight stream."""
 
-LEAST_SUM_BITS = 22
-"""Least ``sum_bits`` of tiles of more than 64 rows; 64 rows of any weights fit."""
+LEAST_SUM_BITS = 20
+"""Least ``sum_bits`` of tiles of more than 16 rows; 16 rows of any weights fit."""
 
 MOST_RESULT_BITS = 1024
 """Widest result stream."""
@@ -301,6 +301,11 @@ class ArrayShape:
         so that two of them packed into one multiplier also keep their place.
         """
         return ((1 << (self.acc_bits - 1)) - 1) // 128
+
+    @property
+    def sure_rows(self) -> int:
+        """Rows of any weights that one tile holds, a multiple of 16."""
+        return min(self.k_tile, self.column_weight // 128 // CHUNK * CHUNK)
 
     @property
     def sums_bind(self) -> bool:

@@ -20,10 +20,10 @@ from .loop import (
     CARRIES,
     INDEXED,
     JOB,
-    LOOKS,
     SCANNED,
     SEGMENT,
     SKIPPED,
+    TAKES,
     TILE_END,
     Feed,
     flags_of,
@@ -81,7 +81,7 @@ def _steps(plan: Plan, engine: int, padding: Sequence[int]) -> tuple[np.ndarray,
         steps = kernel.steps(block)
         common = bool(steps.word.any()) * INDEXED
         common |= kernel.scanned * SCANNED | kernel.carries_values * CARRIES
-        common |= kernel.looks * LOOKS
+        common |= kernel.takes_words * TAKES
         flag = flags_of(steps.push, steps.word, steps.last, common)
         flag[-1] |= BLOCK
         if header.tile_end:

@@ -19,11 +19,11 @@ __all__ = [
     "INDEXED",
     "JOB",
     "LAST",
-    "LOOKS",
     "PUSH",
     "SCANNED",
     "SEGMENT",
     "SKIPPED",
+    "TAKES",
     "TILE_END",
     "WORD",
     "Feed",
@@ -34,7 +34,7 @@ __all__ = [
 
 # Flags of a decoder step.
 PUSH, WORD, LAST, INDEXED, BLOCK, SEGMENT, JOB = 1, 2, 4, 8, 16, 32, 64
-SCANNED, TILE_END, CARRIES, LOOKS, SKIPPED = 128, 256, 512, 1024, 2048
+SCANNED, TILE_END, CARRIES, TAKES, SKIPPED = 128, 256, 512, 1024, 2048
 # Flags of an event in the queue.
 _VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
 # Further flags of a row or chunk: its last event ends a segment; the segment is played again; it
@@ -75,7 +75,7 @@ _ENGINE = np.dtype(
             "state", "at", "segment_at", "replay", "held", "held_flags", "waiting",
             "waiting_flags", "queue_head", "queue_size", "front", "taken", "consumed", "line_at",
             "busy", "full", "captured", "captured_end", "finished", "closing", "quiet",
-            "value_at", "value_base", "values_written", "looked", "rewound", "index_freed",
+            "value_at", "value_base", "values_written", "taken_word", "rewound", "index_freed",
             "values_freed", "values_seen",
         )
     ]
@@ -103,7 +103,7 @@ _RING = np.dtype(
 @numba.njit(cache=True)
 def _length(engine, step_flags, step_plain, beat_words):
     """Events of a run that stays within its beat and its chunk, or within plain steps."""
-    if step_flags[engine.at] & LOOKS and not engine.looked:
+    if step_flags[engine.at] & TAKES and not engine.taken_word:
         return 0
     at = engine.value_at
     word = at >> 3
@@ -463,14 +463,19 @@ def run(
                         engine.state = _RUN
                 elif engine.state == _RUN:
                     flags = step_flags[engine.at]
-                    there = index_there or not (flags & INDEXED)
+                    takes = (flags & TAKES) != 0
+                    there = engine.taken_word if takes else index_there or not (flags & INDEXED)
                     push = (flags & PUSH) != 0
                     ready = chunk_ready if flags & SCANNED else room
-                    if flags & LOOKS and not engine.looked:
-                        engine.looked = index_there
-                    elif there and (ready or not push):
-                        index_used = (flags & WORD) != 0
-                        engine.looked = engine.looked and not index_used
+                    # A decoder that takes its words to itself has a block's first one to take, or
+                    # the next one while it leaves another.
+                    loads = takes and not there
+                    if there and (ready or not push):
+                        if takes:
+                            engine.taken_word = engine.taken_word and not flags & WORD
+                            loads = flags & WORD and not flags & BLOCK
+                        else:
+                            index_used = (flags & WORD) != 0
                         if push:
                             marks = 0 if last_play else _HOLD
                             if flags & CARRIES:
@@ -498,6 +503,9 @@ def run(
                         engine.at += 1
                         if flags & BLOCK:
                             engine.state = _END
+                    if loads and index_there:
+                        index_used = True
+                        engine.taken_word = True
                 elif engine.state == _END:
                     flags = step_flags[engine.at - 1]
                     engine.state = _HEADER

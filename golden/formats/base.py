@@ -113,7 +113,7 @@ class Kernel(ABC):
             not, a step finds one row at most.
         carries_values: the index words hold the values as well, and nothing is stored among the
             value bytes.
-        looks: the decoder looks at each index word for a cycle before its first step.
+        takes_words: the decoder takes an index word to itself before its first step.
         stores_zeros: some zeros are stored and cost their cycle.
         clustered: cycles follow the rows that are stored, not the non-zeros.
         counted: the fuse selector's hardware counts what its cycles follow.
@@ -132,7 +132,7 @@ class Kernel(ABC):
     run_time: ClassVar[bool] = False
     scanned: ClassVar[bool] = False
     carries_values: ClassVar[bool] = False
-    looks: ClassVar[bool] = False
+    takes_words: ClassVar[bool] = False
     stores_zeros: ClassVar[bool] = False
     clustered: ClassVar[bool] = False
     counted: ClassVar[bool] = True

@@ -3,9 +3,9 @@
 Index stream: ``ceil(depth / 64)`` words per column; bit ``i`` of word ``w`` says that row
 ``64 w + i`` is non-zero.  Value stream: the non-zero bytes in the order of the bits.
 
-The decoder looks at 64 rows for a cycle, then hands the occupied 16-row chunks to the scanner, one
-per cycle.  An empty word costs two decoder cycles, hidden while the scanner still has events; an
-empty word that ends its column becomes a close token, which takes one event slot.
+The decoder hands the occupied 16-row chunks of 64 rows to the scanner, one per cycle.  An empty
+word costs one decoder cycle, hidden while the scanner still has events; an empty word that ends its
+column becomes a close token, which takes one event slot.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Bitmap(Kernel):
     preference = 50
     summary = "a bit per row and the non-zeros"
     scanned = True
-    looks = True
+    takes_words = True
     situations = ("empty word inside a column", "close token", "chunk passed over")
 
     @property

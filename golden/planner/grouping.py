@@ -121,7 +121,7 @@ class Grouping:
         """
         weights = sent.weights
         depth, outputs = weights.shape
-        step = min(_STEP, self.shape.k_tile)
+        step = min(_STEP, self.shape.sure_rows)
         borders = np.append(np.arange(0, depth, step), depth)
         columns = np.unique(np.linspace(0, outputs - 1, min(outputs, _SAMPLED)).astype(int))
         sample = weights[:, columns]

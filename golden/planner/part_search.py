@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadInput
-from ..formats import CHUNK, KERNELS
+from ..formats import KERNELS
 from ..program.plan import Plan
 from ..shape import ArrayShape
 from .choose import built_kernels, column_costs
@@ -111,7 +111,7 @@ def _run(plan: Plan) -> int:
 
 def _tilings(plan: Plan, rows: int, run: int) -> list[NDArray[np.int64]]:
     """List the bounds of k tiles to try, with two tiles or more, the fewest tiles first."""
-    limit = min(plan.shape.k_tile, plan.shape.column_weight // 128 // CHUNK * CHUNK)
+    limit = plan.shape.sure_rows
     unit = max(1, min(_UNIT, limit, rows // 2))
     unit = -(-unit // run) * run
     fewest = max(2, -(-rows // limit))

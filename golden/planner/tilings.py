@@ -75,9 +75,10 @@ def _bounds(shape: ArrayShape, weights: np.ndarray, first: int, following: int) 
 
 
 def _held(shape: ArrayShape, rows: np.ndarray) -> int:
-    """Count the first rows that the accumulators hold together, in whole chunks."""
+    """Count the first rows that the accumulators hold, in whole index words or else chunks."""
     if not shape.sums_bind or column_weights(rows).max(initial=0) <= shape.column_weight:
         return len(rows)
     grown = np.abs(rows.astype(np.int16)).cumsum(axis=0, dtype=np.int64).max(axis=1)
     held = int(np.searchsorted(grown, shape.column_weight, side="right"))
-    return held // CHUNK * CHUNK
+    unit = WORD_BITS if held >= WORD_BITS else CHUNK
+    return held // unit * unit

@@ -13,10 +13,10 @@ _PER_WORD = 64 // CHUNK
 
 
 class BitmapDecoder(BlockDecoder):
-    """One cycle to find a word's occupied chunks, then one for each of them, at least one in all.
+    """One cycle for each occupied chunk of a word, at least one in all; a word is taken while the
+    one before it hands out its last chunk.
 
-    The word stays in the ring's register while its chunks are handed out, so the decoder itself
-    only remembers which chunks are still to come.
+    A block's first word takes a cycle more.  No word is taken behind the block's last.
     """
 
     scanned = True
@@ -24,20 +24,23 @@ class BitmapDecoder(BlockDecoder):
     def elaborate(self, platform):
         m = Module()
         out = self.found.payload
-        word = self.index.payload
-        number = Signal(max(1, self.k_bits - 6))
-        looked = Signal()
+        bits = max(1, self.k_bits - 6)
+        # The word that is handed out, its place in the column, and the next word's.
+        word = Signal(64, reset_less=True)
+        base = Signal(bits)
+        number = Signal(bits)
+        held = Signal()
         occupied = Signal(_PER_WORD)
-        rest = Signal(_PER_WORD)
         select = Signal(range(_PER_WORD))
         # The word is the column's last.
         final = Signal()
+        last = Signal()
         only = Signal()
         gives = Signal()
         m.d.comb += [
-            rest.eq(without_lowest(m, occupied)),
             only.eq(~several(m, occupied)),
             gives.eq(occupied.any() | final),
+            last.eq(number == self.last_row[6:] if self.k_bits > 6 else 1),
         ]
         for i in reversed(range(_PER_WORD)):
             with m.If(occupied[i]):
@@ -45,25 +48,33 @@ class BitmapDecoder(BlockDecoder):
 
         step = Signal()
         word_end = Signal()
+        take = Signal()
+        incoming = self.index.payload
         m.d.comb += [
-            self.found.valid.eq(looked & gives),
-            step.eq(looked & (self.found.ready | ~gives)),
+            self.found.valid.eq(held & gives),
+            step.eq(held & (self.found.ready | ~gives)),
             word_end.eq(step & only),
-            out.base.eq(Cat(select, number)),
+            take.eq(
+                self.enable & self.index.valid & (~held | (word_end & ~(final & self.final_column)))
+            ),
+            out.base.eq(Cat(select, base)),
             # The chunk of an empty word is empty itself: a close token.
             out.mask.eq(word.word_select(select, CHUNK)),
             out.last.eq(final & only),
-            self.index.ready.eq(word_end),
+            self.index.ready.eq(take),
             self.column_end.eq(word_end & final),
         ]
         with m.If(step):
-            m.d.sync += occupied.eq(rest)
-        with m.If(~looked):
-            m.d.sync += [
-                looked.eq(self.enable & self.index.valid),
-                occupied.eq(Cat(word.word_select(i, CHUNK).any() for i in range(_PER_WORD))),
-                final.eq(number == self.last_row[6:] if self.k_bits > 6 else 1),
-            ]
+            m.d.sync += occupied.eq(without_lowest(m, occupied))
         with m.If(word_end):
-            m.d.sync += [looked.eq(0), number.eq(Mux(final, 0, number + 1))]
+            m.d.sync += held.eq(0)
+        with m.If(take):
+            m.d.sync += [
+                held.eq(1),
+                word.eq(incoming),
+                occupied.eq(Cat(incoming.word_select(i, CHUNK).any() for i in range(_PER_WORD))),
+                base.eq(number),
+                final.eq(last),
+                number.eq(Mux(last, 0, number + 1)),
+            ]
         return m

@@ -47,9 +47,10 @@ MUTANTS = {
     "dense": [("m.d.sync += [count.eq(0), following.eq(1)]", "m.d.sync += following.eq(1)"),
               ("last.eq(self.last_row == 0)", "last.eq(0)")],
     "bitmap": [
-        ("occupied.eq(rest)", "occupied.eq(occupied)"),
+        ("occupied.eq(without_lowest(m, occupied))", "occupied.eq(occupied)"),
         ("gives.eq(occupied.any() | final)", "gives.eq(occupied.any())"),
         ("out.last.eq(final & only)", "out.last.eq(final)"),
+        ("(word_end & ~(final & self.final_column))", "word_end"),
     ],
     "runlength": [
         ("out.last, 0, Mux(push, row + 1,", "out.last, 0, Mux(push, row,"),
@@ -196,40 +197,50 @@ class Contract(wiring.Component):
 
     def _BitmapDecoder(self, m: Module, decoder, out, before: Value) -> None:
         inside = self.inside
-        at = Signal(self._shape.k_bits - 6)
-        final = at == self.last_row[6:]
+        # Place of the next word in its column; the word that was taken last, and its place.
+        at, place, kept = (Signal(size) for size in (*[self._shape.k_bits - 6] * 2, 64))
+        last = at == self.last_row[6:]
+        held = inside.held
+        final = place == self.last_row[6:]
         with m.If(decoder.index.ready):
-            m.d.sync += at.eq(Mux(final, 0, at + 1))
+            m.d.sync += [at.eq(Mux(last, 0, at + 1)), place.eq(at), kept.eq(self.word)]
         # Bits behind the end of a column are zero in what the encoder writes.
         beyond = (self.word >> 1) >> self.last_row[:6]
-        passing = decoder.index.ready & (at == self.watched[6:])
-        due = self.word.bit_select(self.watched[:6], 1)
-        self._occupancy(m, out, due, passing)
-        mine = at == self.watched[6:]
-        chunk_gone = inside.looked & ~inside.occupied.bit_select(self.watched[LOW:6], 1)
+        due = kept.bit_select(self.watched[:6], 1)
+        mine = place == self.watched[6:]
+        self._occupancy(m, out, due, inside.word_end & mine)
+        here = Mux(held, place, at)
+        chunk_gone = ~inside.occupied.bit_select(self.watched[LOW:6], 1)
         m.d.comb += [
-            Assume(~(self.valid & self.enable & final) | ~beyond.any()),
-            Assert(~(self.taken & out.last) | (final & decoder.index.ready)),
+            Assume(~(self.valid & self.enable & last) | ~beyond.any()),
+            Assert(~(self.taken & out.last) | (held & final)),
+            # Nothing behind the block's last word is taken.
+            Assert(~(decoder.column_end & self.final_column) | ~decoder.index.ready),
             # Invariants.
             Assert(inside.number == at),
-            Assert(~(at > 0) | (at <= self.last_row[6:])),
-            Assert(before <= Cat(Const(0, 2), at) + 4),
-            Assert(inside.looked | (before <= Cat(Const(0, 2), at))),
-            Assert(~inside.looked | (self.enable & self.valid)),
-            Assert(~inside.looked | inside.occupied.any() | ~self.word.any()),
-            Assert(~inside.looked | (inside.final == final)),
-            Assert(~self.opening | (~inside.looked & (at == 0))),
+            Assert(at <= self.last_row[6:]),
+            Assert(~held | ((inside.base == place) & (inside.word == kept))),
+            Assert(~held | (at == Mux(final, 0, place + 1))),
+            Assert(~held | (inside.final == final)),
+            Assert(~held | (place <= self.last_row[6:])),
+            Assert(~(held & final) | ~((kept >> 1) >> self.last_row[:6]).any()),
+            Assert(~held | self.enable),
+            Assert(before <= Cat(Const(0, 2), here) + 4),
+            Assert(held | (before <= Cat(Const(0, 2), at))),
+            Assert(~held | inside.occupied.any() | ~kept.any()),
+            Assert(~self.opening | (here == 0)),
         ]
         for chunk in range(4):
             # A chunk is done with once the scan is past it, and not before.
-            past = before > Cat(Const(chunk, 2), at)
-            there = self.word.word_select(chunk, CHUNK).any()
-            m.d.comb += Assert(~inside.looked | (inside.occupied[chunk] == (there & ~past)))
+            past = before > Cat(Const(chunk, 2), place)
+            there = kept.word_select(chunk, CHUNK).any()
+            m.d.comb += Assert(~held | (inside.occupied[chunk] == (there & ~past)))
         m.d.comb += [
-            Assert(~self.wanted | (at > self.watched[6:])),
-            Assert(~(at > self.watched[6:]) | (self.seen == self.wanted)),
-            Assert(~(at < self.watched[6:]) | ~self.seen),
-            Assert(~mine | (self.seen == (chunk_gone & due))),
+            Assert(~self.wanted | (here > self.watched[6:])),
+            Assert(~(here > self.watched[6:]) | (self.seen == self.wanted)),
+            Assert(~(here < self.watched[6:]) | ~self.seen),
+            Assert(~(held & mine) | (self.seen == (chunk_gone & due))),
+            Assert(held | (here != self.watched[6:]) | ~self.seen),
         ]
 
     def _BlockRunsDecoder(self, m: Module, decoder, out, before: Value) -> None:
