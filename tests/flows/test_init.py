@@ -26,7 +26,7 @@ def test_init_writes_what_loads_back(run, tmp_path, preset):
 def test_init_leaves_out_what_could_change_nothing(run, tmp_path):
     text = commented(load("edge"))
     assert "accumulator_bits" not in text
-    assert yaml.safe_load(text)["numerics"] == {"sum_bits": 22}
+    assert yaml.safe_load(text)["numerics"] == {"sum_bits": 21}
     intent = {**yaml.safe_load(text), "numerics": {"rounding": "half_away"}}
     # What the user chose is kept, and so is what a switch makes matter.
     kept = commented(parse(intent))

@@ -218,7 +218,7 @@ def test_the_presets_are_the_documented_ones():
     assert shapes["mid"] == ArrayShape(
         lanes=32, engines=8, group=4, k_tile=512, columns=64, activation_tiles=2, index_words=1024,
         value_words=2048, queue=8, data_bits=128, kernels=("dense", "bitmap"), mac="dsp48e2",
-        byte_ports=True, activation_bits=256, result_bits=256, sum_bits=22,
+        byte_ports=True, activation_bits=256, result_bits=256, sum_bits=21,
     )  # fmt: skip
     assert shapes["edge"] == replace(shapes["mid"], engines=4, mac="ecp5")
     assert shapes["large"] == replace(shapes["mid"], engines=128, activation_bits=512)
