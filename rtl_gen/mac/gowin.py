@@ -35,7 +35,7 @@ class GowinMac(PackedPair):
     def unpack(cls, m: Module, raw: Signal, acc_bits: int) -> tuple[Value, Value, Value]:
         if acc_bits > cls.shift:
             return super().unpack(m, raw, acc_bits)
-        return raw[:acc_bits].as_signed(), raw[acc_bits:].as_signed(), raw[acc_bits - 1]
+        return raw[:acc_bits].as_signed(), raw[acc_bits:].as_signed(), Value.cast(raw[acc_bits - 1])
 
     def elaborate(self, platform):
         m = Module()
