@@ -18,6 +18,7 @@ from ..shape import ArrayShape
 from .loop import (
     BLOCK,
     CARRIES,
+    FINAL_WORD,
     INDEXED,
     JOB,
     SCANNED,
@@ -84,6 +85,9 @@ def _steps(plan: Plan, engine: int, padding: Sequence[int]) -> tuple[np.ndarray,
         common |= kernel.takes_words * TAKES
         flag = flags_of(steps.push, steps.word, steps.last, common)
         flag[-1] |= BLOCK
+        if kernel.takes_words:
+            ends = np.flatnonzero(steps.word)
+            flag[ends[-2] + 1 if len(ends) > 1 else 0 :] |= FINAL_WORD
         if header.tile_end:
             flag[-1] |= TILE_END
         if header.segment_end:

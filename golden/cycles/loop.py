@@ -16,6 +16,7 @@ __all__ = [
     "FEED_HEADER",
     "FEED_OTHER",
     "FEED_WORD",
+    "FINAL_WORD",
     "INDEXED",
     "JOB",
     "LAST",
@@ -34,7 +35,7 @@ __all__ = [
 
 # Flags of a decoder step.
 PUSH, WORD, LAST, INDEXED, BLOCK, SEGMENT, JOB = 1, 2, 4, 8, 16, 32, 64
-SCANNED, TILE_END, CARRIES, TAKES, SKIPPED = 128, 256, 512, 1024, 2048
+SCANNED, TILE_END, CARRIES, TAKES, SKIPPED, FINAL_WORD = 128, 256, 512, 1024, 2048, 4096
 # Flags of an event in the queue.
 _VALUED, _CLOSE, _TILE, _FINISH = 1, 2, 4, 8
 # Further flags of a row or chunk: its last event ends a segment; the segment is played again; it
@@ -75,8 +76,8 @@ _ENGINE = np.dtype(
             "state", "at", "segment_at", "replay", "held", "held_flags", "waiting",
             "waiting_flags", "queue_head", "queue_size", "front", "taken", "consumed", "line_at",
             "busy", "full", "captured", "captured_end", "finished", "closing", "quiet",
-            "value_at", "value_base", "values_written", "taken_word", "rewound", "index_freed",
-            "values_freed", "values_seen",
+            "value_at", "value_base", "values_written", "word_held", "word_waits", "rewound",
+            "index_freed", "values_freed", "values_seen",
         )
     ]
 )  # fmt: skip
@@ -103,8 +104,11 @@ _RING = np.dtype(
 @numba.njit(cache=True)
 def _length(engine, step_flags, step_plain, beat_words):
     """Events of a run that stays within its beat and its chunk, or within plain steps."""
-    if step_flags[engine.at] & TAKES and not engine.taken_word:
-        return 0
+    flags = step_flags[engine.at]
+    if flags & TAKES:
+        settled = engine.word_waits or flags & FINAL_WORD
+        if not (engine.word_held and settled):
+            return 0
     at = engine.value_at
     word = at >> 3
     if engine.front & _HOLD or engine.value_base // beat_words == word // beat_words:
@@ -464,18 +468,17 @@ def run(
                 elif engine.state == _RUN:
                     flags = step_flags[engine.at]
                     takes = (flags & TAKES) != 0
-                    there = engine.taken_word if takes else index_there or not (flags & INDEXED)
+                    there = engine.word_held if takes else index_there or not (flags & INDEXED)
                     push = (flags & PUSH) != 0
                     ready = chunk_ready if flags & SCANNED else room
-                    # A decoder that takes its words to itself has a block's first one to take, or
-                    # the next one while it leaves another.
-                    loads = takes and not there
+                    free = not there
+                    # A decoder that takes its words to itself has one wait, but none behind the
+                    # block's last.
+                    take = takes and index_there and not engine.word_waits
+                    take = take and not (there and flags & FINAL_WORD)
                     if there and (ready or not push):
-                        if takes:
-                            engine.taken_word = engine.taken_word and not flags & WORD
-                            loads = flags & WORD and not flags & BLOCK
-                        else:
-                            index_used = (flags & WORD) != 0
+                        free = (flags & WORD) != 0
+                        index_used = free and not takes
                         if push:
                             marks = 0 if last_play else _HOLD
                             if flags & CARRIES:
@@ -503,9 +506,12 @@ def run(
                         engine.at += 1
                         if flags & BLOCK:
                             engine.state = _END
-                    if loads and index_there:
-                        index_used = True
-                        engine.taken_word = True
+                    if takes:
+                        index_used = take
+                        if free:
+                            engine.word_held = engine.word_waits
+                            engine.word_waits = False
+                        engine.word_waits = engine.word_waits or take
                 elif engine.state == _END:
                     flags = step_flags[engine.at - 1]
                     engine.state = _HEADER

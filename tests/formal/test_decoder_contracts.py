@@ -50,7 +50,7 @@ MUTANTS = {
         ("occupied.eq(without_lowest(m, occupied))", "occupied.eq(occupied)"),
         ("gives.eq(occupied.any() | final)", "gives.eq(occupied.any())"),
         ("out.last.eq(final & only)", "out.last.eq(final)"),
-        ("(word_end & ~(final & self.final_column))", "word_end"),
+        ("& ~(whole & held & self.final_column)", ""),
     ],
     "runlength": [
         ("out.last, 0, Mux(push, row + 1,", "out.last, 0, Mux(push, row,"),
@@ -197,36 +197,54 @@ class Contract(wiring.Component):
 
     def _BitmapDecoder(self, m: Module, decoder, out, before: Value) -> None:
         inside = self.inside
-        # Place of the next word in its column; the word that was taken last, and its place.
-        at, place, kept = (Signal(size) for size in (*[self._shape.k_bits - 6] * 2, 64))
-        last = at == self.last_row[6:]
-        held = inside.held
-        final = place == self.last_row[6:]
+        final_word = self.last_row[6:]
+        # Place of the next word in its column; the words that were taken, and their places.
+        at, place, next_place = (Signal(self._shape.k_bits - 6) for _ in range(3))
+        kept, next_kept = Signal(64), Signal(64)
+        held, waits = inside.held, inside.waits
+        with m.If(~held | inside.word_end):
+            m.d.sync += [place.eq(next_place), kept.eq(next_kept)]
         with m.If(decoder.index.ready):
-            m.d.sync += [at.eq(Mux(last, 0, at + 1)), place.eq(at), kept.eq(self.word)]
-        # Bits behind the end of a column are zero in what the encoder writes.
-        beyond = (self.word >> 1) >> self.last_row[:6]
+            m.d.sync += [
+                at.eq(Mux(at == final_word, 0, at + 1)),
+                next_place.eq(at),
+                next_kept.eq(self.word),
+            ]
+        final = place == final_word
+
+        def beyond(word: Value) -> Value:
+            """Bits behind the end of a column, which are zero in what the encoder writes."""
+            return ((word >> 1) >> self.last_row[:6]).any()
+
+        def behind(number: Value) -> Value:
+            return Mux(number == final_word, 0, number + 1)
+
         due = kept.bit_select(self.watched[:6], 1)
         mine = place == self.watched[6:]
         self._occupancy(m, out, due, inside.word_end & mine)
-        here = Mux(held, place, at)
+        here = Mux(held, place, Mux(waits, next_place, at))
         chunk_gone = ~inside.occupied.bit_select(self.watched[LOW:6], 1)
         m.d.comb += [
-            Assume(~(self.valid & self.enable & last) | ~beyond.any()),
+            Assume(~(self.valid & self.enable & (at == final_word)) | ~beyond(self.word)),
             Assert(~(self.taken & out.last) | (held & final)),
             # Nothing behind the block's last word is taken.
-            Assert(~(decoder.column_end & self.final_column) | ~decoder.index.ready),
+            Assert(~(decoder.column_end & self.final_column) | ~(decoder.index.ready | waits)),
             # Invariants.
-            Assert(inside.number == at),
-            Assert(at <= self.last_row[6:]),
+            Assert((inside.number == at) & (at <= final_word)),
+            Assert(inside.whole == (at == 0)),
             Assert(~held | ((inside.base == place) & (inside.word == kept))),
-            Assert(~held | (at == Mux(final, 0, place + 1))),
-            Assert(~held | (inside.final == final)),
-            Assert(~held | (place <= self.last_row[6:])),
-            Assert(~(held & final) | ~((kept >> 1) >> self.last_row[:6]).any()),
-            Assert(~held | self.enable),
+            Assert(~held | ((inside.final == final) & (place <= final_word))),
+            Assert(~(held & final) | ~beyond(kept)),
+            Assert(~waits | ((inside.spare_base == next_place) & (inside.spare == next_kept))),
+            Assert(~waits | (inside.spare_final == (next_place == final_word))),
+            Assert(~waits | (next_place <= final_word)),
+            Assert(~(waits & (next_place == final_word)) | ~beyond(next_kept)),
+            Assert(~waits | (at == behind(next_place))),
+            Assert(~held | (Mux(waits, next_place, at) == behind(place))),
+            Assert(~(held & final & self.final_column) | ~waits),
+            Assert(~(held | waits) | self.enable),
             Assert(before <= Cat(Const(0, 2), here) + 4),
-            Assert(held | (before <= Cat(Const(0, 2), at))),
+            Assert(held | (before <= Cat(Const(0, 2), here))),
             Assert(~held | inside.occupied.any() | ~kept.any()),
             Assert(~self.opening | (here == 0)),
         ]
