@@ -14,10 +14,9 @@ import numpy as np
 from flows.bench.bars import Bar
 from flows.bench.presets import shipped
 from flows.compress.prune import pruned_operands
+from flows.engines import run_matmul
 from flows.models.calibration import MODELS, load_calibrated, short_name
-from golden.cycles.count import count_cycles
-from golden.planner.product import plan_matmul
-from golden.shape import ArrayShape
+from rtl_gen.config import Derived
 
 __all__ = ["HEADER", "PRESET", "SPARSITIES", "measure", "run"]
 
@@ -34,10 +33,10 @@ PRESET = "mid"
 _BAR = 0.96
 
 
-def measure(shape: ArrayShape, activations: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
-    """Cycles, share of the limit, bits per position and kernel of one product."""
-    plan = plan_matmul(shape, activations, weights, "auto")
-    cycles = count_cycles(plan).cycles
+def measure(derived: Derived, activations: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+    """Cycles, share of the limit, bits per position and kernel of a product as `matmul` has it."""
+    product = run_matmul(derived, activations, weights, "cycle")
+    plan, cycles, shape = product.plan, product.cycles or 0, derived.shape
     useful = int(np.count_nonzero(weights)) * len(activations)
     return {
         "rows": len(activations),
@@ -70,7 +69,7 @@ def run(
             mine = []
             for number, (name, layer) in enumerate(data.items()):
                 progress(f"{model} {pruned:.0%}", number, len(data))
-                found = measure(derived.shape, *pruned_operands(layer, pruned))
+                found = measure(derived, *pruned_operands(layer, pruned))
                 mine.append({"model": model, "layer": name, "pruned": pruned, **found})
             shares = [f["share_of_limit"] for f in mine]
             mean, least = float(np.mean(shares)), min(shares)

@@ -18,6 +18,8 @@ __all__ = ["CHUNK", "WORD_BITS", "Figures", "Kernel", "Parameter", "Steps"]
 
 Counts = TypeVar("Counts", int, np.ndarray)
 
+_UNITS = np.array([-1, 1], np.int8)
+
 CHUNK = 16
 """Rows that a decoder hands to the scanner at once: one 16-bit occupancy mask."""
 
@@ -222,6 +224,8 @@ class Kernel(ABC):
     ) -> np.ndarray | None:
         """A random block of ``count`` non-zeros in the structure that the format is meant for.
 
+        They are 1 or -1, so that a block of any depth has sums that an array holds.
+
         Returns:
             int8 (depth, columns), or None where the format cannot hold so many.
         """
@@ -229,7 +233,7 @@ class Kernel(ABC):
         if len(places) < count:
             return None
         flat = np.zeros(depth * columns, np.int8)
-        flat[places[:count]] = rng.integers(1, 128, count)
+        flat[places[:count]] = rng.choice(_UNITS, count)
         return flat.reshape(columns, depth).T.copy()
 
     def order(self, rng: np.random.Generator, depth: int, columns: int) -> np.ndarray:

@@ -34,7 +34,7 @@ def test_a_pruned_layer_is_measured_as_it_runs(rng):
     assert ((weights == 0).sum(axis=0) >= 48).all()
     assert np.mean(weights == 0) < 0.55
     derived = sparse_config(16)
-    figure = tensors.measure(derived.shape, activations, weights)
+    figure = tensors.measure(derived, activations, weights)
     product = run_matmul(derived, activations, weights, "cycle")
     assert figure["cycles"] == product.cycles
     assert product.cycles is not None

@@ -10,10 +10,9 @@ from golden.planner.choose import built_kernels
 from golden.planner.grouping import Grouping
 from golden.planner.product import operand_of, plan_matmul, plan_without_search
 from golden.planner.tilings import tilings
-from golden.shape import LEAST_SUM_BITS
 from tests.golden.plans import BASE, operands, results_of
 
-NARROW = replace(BASE, k_tile=512, sum_bits=LEAST_SUM_BITS, index_words=1024, value_words=1024)
+NARROW = replace(BASE, k_tile=512, sum_bits=22, index_words=1024, value_words=1024)
 
 
 def heaviest(weights: np.ndarray, bounds: np.ndarray) -> int:
@@ -32,10 +31,10 @@ def test_light_weights_use_the_whole_memory():
 def test_the_heaviest_weights_are_cut_to_what_the_sums_hold():
     weights = np.zeros((400, 5), np.int8)
     weights[:, 2] = -128
-    # 16383 = 2^21 / 128 - 1 is the most: 127 rows, in whole chunks 112.
+    # 16383 = 2^21 / 128 - 1 is the most: 127 rows, in whole index words 64.
     whole, *_ = tilings(NARROW, weights)
     assert NARROW.column_weight == 16383
-    assert whole.tolist() == [0, 112, 224, 336, 400]
+    assert whole.tolist() == [0, 64, 128, 192, 256, 320, 384, 400]
 
 
 def test_random_weights_stay_within_the_limit(rng: np.random.Generator):
