@@ -74,7 +74,9 @@ def test_each_block_has_its_own_kernel(rng: np.random.Generator):
     for name in ("dense", "bitmap", "runlength"):
         single = plan_matmul(ALL, np.ones((1, 256), np.int8), w, name, drop_weight_rows=False)
         assert single.kernel == name
-        assert count_cycles(plan).cycles <= count_cycles(single).cycles
+        # Each block's least decoder cycles; what lies between two blocks is not chosen by.
+        taken, alone = (sum(int(s.cycles.sum()) for s in p.streams) for p in (plan, single))
+        assert taken <= alone
         assert plan.weight_bytes < single.weight_bytes
 
 
