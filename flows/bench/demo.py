@@ -119,7 +119,7 @@ def run(progress: Callable[[str, int, int], None]) -> dict:
         Bar("utilisation, sparse", sparse["utilisation"], 0.90),
         Bar("utilisation, unpruned layer run dense", unpruned["utilisation"], 0.97),
         Bar("DSP per MAC", area["dsp_per_mac"], 0.5, at_most=True),
-        Bar("LUT per MAC of the array", area["lut_per_mac"], 40, at_most=True),
+        Bar("LUT per MAC of the array", area["lut_per_mac"], 20, at_most=True),
     ]
     report["bars"] = [bar.report() for bar in bars]
     write_json(path, report)
