@@ -73,7 +73,7 @@ class Contract(wiring.Component):
 
 def _outcome(folder: Path, contract: Contract) -> tuple[int, str]:
     with as_file(files("rtl_gen.mac").joinpath("primitives", "ECP5.v")) as twin:
-        return prove(folder, "bmc", contract, 5, (twin,))
+        return prove(folder, "bmc", contract, 6, (twin,))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
